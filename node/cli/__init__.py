@@ -1,0 +1,1 @@
+"""The safelight command: one file per command."""

@@ -1,0 +1,1 @@
+"""The control API: its schema, its server routes and its client."""

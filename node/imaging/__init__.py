@@ -1,0 +1,1 @@
+"""Pictures decoded, measured and rendered in bounded worker processes."""

@@ -1,0 +1,1 @@
+"""Channels over WebSocket: the pump, the listener, the dialer."""

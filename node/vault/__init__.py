@@ -1,0 +1,1 @@
+"""What a node stores: the encrypted index, the sealed blobs and the keyslots."""

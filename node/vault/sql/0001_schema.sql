@@ -1,0 +1,270 @@
+-- The index. Every time is Unix milliseconds UTC. Every id is random bytes.
+
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value BLOB NOT NULL
+) STRICT;
+
+-- Library ------------------------------------------------------------------------------------
+
+CREATE TABLE images (
+  image_id       BLOB PRIMARY KEY CHECK (length(image_id) = 16),
+  name           TEXT NOT NULL,
+  classification TEXT NOT NULL,
+  imported_at    INTEGER NOT NULL,
+  provenance     BLOB                                   -- where a saved picture came from
+) STRICT;
+CREATE INDEX images_by_time ON images (imported_at DESC, image_id);
+CREATE INDEX images_by_name ON images (name);
+
+CREATE TABLE versions (
+  version_id  BLOB PRIMARY KEY CHECK (length(version_id) = 16),
+  image_id    BLOB NOT NULL REFERENCES images ON DELETE CASCADE,
+  number      INTEGER NOT NULL,
+  format      TEXT NOT NULL,
+  width       INTEGER NOT NULL,                         -- pixels as seen, orientation applied
+  height      INTEGER NOT NULL,
+  bytes       INTEGER NOT NULL,
+  sha256      BLOB NOT NULL CHECK (length(sha256) = 32), -- of the original bytes
+  blob_id     BLOB NOT NULL REFERENCES blobs,
+  created_at  INTEGER NOT NULL,
+  UNIQUE (image_id, number)
+) STRICT;
+CREATE INDEX versions_by_content ON versions (sha256);
+CREATE INDEX versions_by_blob ON versions (blob_id);
+
+CREATE TABLE thumbnails (
+  version_id BLOB NOT NULL REFERENCES versions ON DELETE CASCADE,
+  size       INTEGER NOT NULL,                          -- long edge bound in pixels: 256, 1024
+  blob_id    BLOB NOT NULL REFERENCES blobs,
+  PRIMARY KEY (version_id, size)
+) STRICT;
+CREATE INDEX thumbnails_by_blob ON thumbnails (blob_id);
+
+CREATE TABLE tags (
+  image_id BLOB NOT NULL REFERENCES images ON DELETE CASCADE,
+  tag      TEXT NOT NULL,
+  PRIMARY KEY (image_id, tag)
+) STRICT;
+CREATE INDEX tags_by_tag ON tags (tag);
+
+CREATE TABLE albums (
+  album_id   BLOB PRIMARY KEY CHECK (length(album_id) = 16),
+  name       TEXT NOT NULL UNIQUE,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE album_images (
+  album_id BLOB NOT NULL REFERENCES albums ON DELETE CASCADE,
+  image_id BLOB NOT NULL REFERENCES images ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  PRIMARY KEY (album_id, image_id)
+) STRICT;
+CREATE INDEX album_images_by_image ON album_images (image_id);
+
+CREATE VIRTUAL TABLE image_search USING fts5 (
+  image_id UNINDEXED, name, tags, albums, tokenize = 'unicode61 remove_diacritics 2'
+);
+
+-- Sealed files -------------------------------------------------------------------------------
+
+CREATE TABLE blobs (
+  blob_id       BLOB PRIMARY KEY CHECK (length(blob_id) = 16), -- names the file
+  kind          TEXT NOT NULL,      -- original thumbnail rendition image_list received received_list
+  key           BLOB,               -- 32 bytes; NULL where the key is not ours to keep
+  context       BLOB NOT NULL,      -- as sealed_blob.BlobContext encodes it
+  sealed_bytes  INTEGER NOT NULL,
+  sealed_sha256 BLOB NOT NULL CHECK (length(sealed_sha256) = 32),
+  created_at    INTEGER NOT NULL
+) STRICT;
+
+-- Team ---------------------------------------------------------------------------------------
+
+CREATE TABLE roster_versions (
+  version INTEGER PRIMARY KEY,
+  hash    BLOB NOT NULL CHECK (length(hash) = 32),
+  signed  BLOB NOT NULL             -- exact bytes of roster.metadata.SignedRoster
+) STRICT;
+
+CREATE TABLE peers (
+  fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32),
+  last_seen   INTEGER
+) STRICT;
+
+CREATE TABLE peer_addresses (
+  fingerprint BLOB NOT NULL REFERENCES peers ON DELETE CASCADE,
+  host        TEXT NOT NULL,
+  port        INTEGER NOT NULL,
+  source      TEXT NOT NULL,        -- added welcome
+  PRIMARY KEY (fingerprint, host, port)
+) STRICT;
+
+-- Capabilities I issued ------------------------------------------------------------------------
+
+CREATE TABLE renditions (
+  rendition_id BLOB PRIMARY KEY CHECK (length(rendition_id) = 32),
+  version_id   BLOB NOT NULL REFERENCES versions ON DELETE CASCADE,
+  spec         TEXT NOT NULL,       -- original, preview:2048, …
+  blob_id      BLOB NOT NULL REFERENCES blobs,
+  key          BLOB NOT NULL CHECK (length(key) = 32),        -- R
+  commitment   BLOB NOT NULL CHECK (length(commitment) = 32), -- of the sealed blob
+  format       TEXT NOT NULL,
+  width        INTEGER NOT NULL,
+  height       INTEGER NOT NULL,
+  disclosure   BLOB NOT NULL,
+  created_at   INTEGER NOT NULL,
+  UNIQUE (version_id, spec)
+) STRICT;
+CREATE INDEX renditions_by_blob ON renditions (blob_id);
+
+CREATE TABLE grants (
+  capability_id   BLOB PRIMARY KEY CHECK (length(capability_id) = 16),
+  capability_hash BLOB NOT NULL UNIQUE CHECK (length(capability_hash) = 32),
+  holder          BLOB NOT NULL,    -- fingerprint
+  terms           BLOB NOT NULL,    -- exact signed body
+  signature       BLOB NOT NULL,
+  holder_share    BLOB,             -- NULL once the capability is over
+  list_key        BLOB,             -- NULL once the capability is over
+  list_blob_id    BLOB REFERENCES blobs,
+  slot            INTEGER,          -- NULL once the keyslot is destroyed
+  image_count     INTEGER NOT NULL,
+  created_at      INTEGER NOT NULL,
+  expires_at      INTEGER NOT NULL, -- with amendments applied
+  opens_added     INTEGER NOT NULL DEFAULT 0,
+  amendments      INTEGER NOT NULL DEFAULT 0, -- highest sequence number issued
+  opens           INTEGER NOT NULL DEFAULT 0, -- of all images
+  last_open       INTEGER,
+  delivered_at    INTEGER,
+  revoked_at      INTEGER,
+  revocation_seen INTEGER,
+  ended_at        INTEGER           -- revoked or expired, and the keyslot destroyed
+) STRICT;
+CREATE INDEX grants_by_holder ON grants (holder);
+CREATE INDEX grants_live ON grants (expires_at) WHERE ended_at IS NULL;
+
+CREATE TABLE grant_images (
+  capability_id BLOB NOT NULL REFERENCES grants ON DELETE CASCADE,
+  position      INTEGER NOT NULL,
+  image_id      BLOB NOT NULL,
+  version_id    BLOB NOT NULL,
+  rendition_id  BLOB,               -- set when the rendition is ready
+  manifest      BLOB,               -- exact bytes of identity.Signed
+  opens         INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (capability_id, position)
+) STRICT;
+CREATE UNIQUE INDEX grant_images_by_image ON grant_images (capability_id, image_id);
+CREATE INDEX grant_images_waiting ON grant_images (version_id) WHERE rendition_id IS NULL;
+CREATE INDEX grant_images_by_rendition ON grant_images (rendition_id);
+
+CREATE TABLE releases (
+  open_id       BLOB PRIMARY KEY CHECK (length(open_id) = 16),
+  capability_id BLOB NOT NULL REFERENCES grants ON DELETE CASCADE,
+  image_id      BLOB NOT NULL,
+  rendition_id  BLOB NOT NULL,
+  log_index     INTEGER NOT NULL,
+  released_at   INTEGER NOT NULL,
+  opened_at     INTEGER             -- from the holder's receipt
+) STRICT;
+CREATE INDEX releases_by_capability ON releases (capability_id);
+
+-- Capabilities I hold --------------------------------------------------------------------------
+
+CREATE TABLE held (
+  capability_id   BLOB PRIMARY KEY CHECK (length(capability_id) = 16),
+  capability_hash BLOB NOT NULL UNIQUE CHECK (length(capability_hash) = 32),
+  issuer          BLOB NOT NULL,
+  terms           BLOB NOT NULL,
+  signature       BLOB NOT NULL,
+  holder_share    BLOB,             -- NULL once revoked or expired
+  list_key        BLOB,
+  list_blob_id    BLOB REFERENCES blobs,
+  received_at     INTEGER NOT NULL,
+  expires_at      INTEGER NOT NULL,
+  opens_added     INTEGER NOT NULL DEFAULT 0,
+  amendments      INTEGER NOT NULL DEFAULT 0,
+  revoked_at      INTEGER
+) STRICT;
+CREATE INDEX held_by_issuer ON held (issuer);
+
+CREATE TABLE held_images (
+  capability_id BLOB NOT NULL REFERENCES held ON DELETE CASCADE,
+  position      INTEGER NOT NULL,
+  image_id      BLOB NOT NULL,
+  name          TEXT NOT NULL,      -- sanitised
+  manifest      BLOB,               -- exact bytes of identity.Signed
+  blob_id       BLOB REFERENCES blobs, -- the whole verified ciphertext
+  opens         INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (capability_id, position)
+) STRICT;
+CREATE UNIQUE INDEX held_images_by_image ON held_images (capability_id, image_id);
+CREATE INDEX held_images_by_blob ON held_images (blob_id);
+
+CREATE TABLE held_opens (
+  open_id       BLOB PRIMARY KEY CHECK (length(open_id) = 16),
+  capability_id BLOB NOT NULL REFERENCES held ON DELETE CASCADE,
+  image_id      BLOB NOT NULL,
+  stored_at     INTEGER NOT NULL,
+  answered_at   INTEGER             -- NULL: stored and never answered, used first
+) STRICT;
+CREATE INDEX held_opens_waiting ON held_opens (capability_id, image_id) WHERE answered_at IS NULL;
+
+-- Statements on their way to a peer, kept until acknowledged -------------------------------------
+
+CREATE TABLE outbox (
+  message_id INTEGER PRIMARY KEY,
+  peer       BLOB NOT NULL,
+  kind       TEXT NOT NULL,         -- capability manifest amendment revocation receipt
+  body       BLOB NOT NULL,
+  capability_id BLOB,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX outbox_by_peer ON outbox (peer, message_id);
+
+-- Audit log --------------------------------------------------------------------------------------
+
+CREATE TABLE log_entries (
+  log_index INTEGER PRIMARY KEY,
+  time      INTEGER NOT NULL,
+  event     TEXT NOT NULL,
+  entry     BLOB NOT NULL,          -- exact bytes, never re-serialised
+  leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32)
+) STRICT;
+CREATE INDEX log_entries_by_event ON log_entries (event, log_index);
+
+CREATE TABLE log_nodes (            -- hashes of complete subtrees of 2^level leaves, level >= 1
+  level    INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  hash     BLOB NOT NULL CHECK (length(hash) = 32),
+  PRIMARY KEY (level, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log_head (             -- the newest signed head; one row
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  size INTEGER NOT NULL,
+  note BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE log_subjects (         -- one key a person, picture or capability; erasing deletes the row
+  subject_id INTEGER PRIMARY KEY,
+  kind       TEXT NOT NULL,         -- member image capability album
+  reference  BLOB NOT NULL,
+  key        BLOB NOT NULL CHECK (length(key) = 32),
+  UNIQUE (kind, reference)
+) STRICT;
+
+CREATE TABLE log_values (           -- what the commitments of an entry commit to
+  log_index  INTEGER NOT NULL REFERENCES log_entries,
+  field      TEXT NOT NULL,
+  subject_id INTEGER NOT NULL,
+  sealed     BLOB NOT NULL,         -- salt ‖ value under the subject's key
+  PRIMARY KEY (log_index, field)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX log_values_by_subject ON log_values (subject_id);
+
+CREATE TABLE peer_heads (           -- the newest verified head of each peer's log, with the log's signature
+  origin TEXT PRIMARY KEY,
+  fingerprint BLOB NOT NULL,
+  size   INTEGER NOT NULL,
+  note   BLOB NOT NULL,
+  seen_at INTEGER NOT NULL
+) STRICT;

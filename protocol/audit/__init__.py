@@ -1,0 +1,1 @@
+"""The audit log: entries, tree, proofs, notes, checkpoints, verification."""

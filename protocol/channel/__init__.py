@@ -1,0 +1,1 @@
+"""The encrypted channel between two nodes: a sans-I/O machine."""

@@ -1,0 +1,93 @@
+"""Every bound of the protocol, each with its reason.
+
+Belongs here: named numbers with their unit and why they are what they are.
+Never here: settings a user changes, or code.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+# Sealed blob
+CHUNK_BYTES: Final = 65_536
+"""Plaintext bytes of a full chunk: large enough that the AEAD runs at memory speed."""
+TAG_BYTES: Final = 16
+"""Poly1305 tag."""
+MAX_BLOB_CHUNKS: Final = 2**32 - 1
+"""Chunk counter bound: 256 TiB, far over any picture, far under nonce reuse."""
+
+# Channel
+MAX_NOISE_MESSAGE_BYTES: Final = 65_535
+"""Noise specification, section 3."""
+MAX_OFFER_BYTES: Final = 256
+"""The clear offer is a short list; nothing unauthenticated is parsed beyond this."""
+MAX_BODY_BYTES: Final = 60_000
+"""One request or response body fits one Noise message with room for framing."""
+REKEY_MESSAGES: Final = 2**16
+"""Both directions rekey after this many transport messages (architecture 4.4)."""
+MAX_REQUESTS_IN_FLIGHT: Final = 64
+"""Unanswered requests of one side: bounds the peer's memory."""
+STREAM_WINDOW_BYTES: Final = 4 * MIB
+"""Credit of a new stream: fills a fast LAN, bounds memory."""
+ANSWER_BYTES: Final = 4_096
+"""Every answer to an open is padded to this, so that a refusal looks like a release."""
+
+# Sealing to a person
+MAX_SEALED_PLAINTEXT_BYTES: Final = 60_000
+"""Noise X is one message of 65,535 bytes with its overhead (architecture 4.1)."""
+MAX_CAPABILITY_BYTES: Final = 64 * KIB
+"""Sealed capability (architecture 4.5)."""
+MAX_WELCOME_BYTES: Final = 4 * MIB
+"""A roster of 50 members with its history, in sealed parts."""
+
+# Capability
+MAX_IMAGES: Final = 100_000
+"""Pictures of one capability: a whole library of the size the budgets name."""
+MAX_OPENS: Final = 1_000_000
+"""There is no unlimited capability."""
+MAX_USAGE_TERMS_BYTES: Final = 8 * KIB
+"""Free text of the sharer: a page, not a book."""
+MAX_NAME_BYTES: Final = 256
+"""Names of people, teams, pictures, albums, tags in UTF-8."""
+FACTOR_SALT_BYTES: Final = 16
+
+# Roster
+MAX_MEMBERS: Final = 500
+"""Ten times the team sizes Safelight is made for."""
+MAX_ROSTER_UPDATE_BYTES: Final = 1 * MIB
+"""Everything one roster.update may carry (architecture 4.6)."""
+
+# Passwords
+ARGON2_TIME: Final = 3
+ARGON2_MEMORY_BYTES: Final = 256 * MIB
+ARGON2_MIN_MEMORY_BYTES: Final = 64 * MIB
+"""Less is refused on read: a downgrade by whoever wrote the file."""
+ARGON2_MAX_MEMORY_BYTES: Final = 1024 * MIB
+"""More is refused before computing: a denial of service by whoever wrote the file."""
+ARGON2_MAX_TIME: Final = 10
+
+# Log
+MAX_ENTRY_BYTES: Final = 65_535
+"""tlog-tiles stores an entry behind a 16-bit length."""
+MAX_NOTE_BYTES: Final = 64 * KIB
+MAX_NOTE_SIGNATURES: Final = 100
+"""As Go's sumdb/note: more is malformed."""
+MAX_PROOF_HASHES: Final = 63
+"""A proof of a tree of fewer than 2^63 leaves is never longer."""
+MAX_GROUP_COMMIT: Final = 256
+"""Entries of one transaction: bounds the wait of the last one."""
+
+# Clock
+MAX_CLOCK_STEP_BACK_MS: Final = 120_000
+"""Wall time earlier than the high-water mark by more than this denies (4.9)."""
+MAX_CLOCK_DRIFT_MS: Final = 3_600_000
+"""Wall and monotonic time further apart than this pause releases (4.9)."""
+DENIALS_LOGGED_PER_MINUTE: Final = 10
+"""Per holder; further denials of that minute become one counted summary (4.5)."""
+REDELIVERY_MS: Final = 24 * 3_600_000
+"""How long the same open_id redelivers (4.5)."""
+PIXELS_SHOWN_MS: Final = 15 * 60_000
+"""How long one open keeps pixels in node memory (4.5)."""

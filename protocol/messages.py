@@ -1,0 +1,173 @@
+"""Typed node-to-node messages: what stands in a request's or answer's body.
+
+Belongs here: one frozen msgspec Struct for each request and answer, and their
+two decoders.
+Never here: framing (``channel``), rules (``capability``, ``roster``) or I/O.
+Signed statements travel as the exact bytes of ``identity.Signed``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from protocol.encoding import decode, encode
+from protocol.errors import EncodingError
+from protocol.limits import ANSWER_BYTES, MAX_BODY_BYTES
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of every message; the subclass's tag names it on the wire."""
+
+
+# Requests ---------------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """First request of each side of a new channel: what I have (architecture 4.4)."""
+
+    roster_version: int
+    roster_hash: bytes
+    my_head: bytes
+    """My newest signed head (a signed note), empty where my log is empty."""
+    your_head: bytes
+    """The newest head of yours that I hold, empty where I hold none."""
+
+
+class RosterUpdateRequest(Message, frozen=True, tag="roster.update"):
+    """Every roster version after this one, please. Versions arrive as a stream."""
+
+    have_version: int
+
+
+class Deliver(Message, frozen=True, tag="capability.deliver"):
+    """A sealed capability (capability.Capability under Noise X)."""
+
+    sealed: bytes
+
+
+class DeliverManifest(Message, frozen=True, tag="manifest.deliver"):
+    """A signed manifest: this picture's rendition is ready."""
+
+    signed: bytes
+
+
+class FetchList(Message, frozen=True, tag="image_list.fetch"):
+    """The sealed image list of a capability, as a stream."""
+
+    capability_hash: bytes
+
+
+class FetchRendition(Message, frozen=True, tag="rendition.fetch"):
+    """The sealed bytes of a rendition from offset on, as a stream."""
+
+    rendition_id: bytes
+    offset: int
+
+
+class FetchHead(Message, frozen=True, tag="head.fetch"):
+    """Your newest signed head, with the proof that it extends the one of size `from_size`."""
+
+    from_size: int
+
+
+class OpenRequest(Message, frozen=True, tag="open"):
+    """A signed open request (capability.OpenBody)."""
+
+    signed: bytes
+
+
+class DeliverStatement(Message, frozen=True, tag="statement.deliver"):
+    """A signed amendment, revocation or receipt."""
+
+    statement: str
+    """``amendment``, ``revocation`` or ``receipt``."""
+    signed: bytes
+
+
+Request: TypeAlias = (
+    Hello
+    | RosterUpdateRequest
+    | Deliver
+    | DeliverManifest
+    | FetchList
+    | FetchRendition
+    | FetchHead
+    | OpenRequest
+    | DeliverStatement
+)
+
+
+# Answers ----------------------------------------------------------------------------------------
+
+
+class Done(Message, frozen=True, tag="done"):
+    """Stored durably. The acknowledgement of a delivery."""
+
+
+class Streamed(Message, frozen=True, tag="streamed"):
+    """A stream of this many bytes follows."""
+
+    length: int
+
+
+class Head(Message, frozen=True, tag="head"):
+    """A signed head and the consistency proof to it."""
+
+    note: bytes
+    proof: tuple[bytes, ...]
+
+
+class Released(Message, frozen=True, tag="released"):
+    """The issuer's share for one rendition, with the proof that the open is logged."""
+
+    issuer_share: bytes
+    entry: bytes
+    index: int
+    proof: tuple[bytes, ...]
+    checkpoint: bytes
+    opens_left: int
+
+
+class Denied(Message, frozen=True, tag="denied"):
+    """A typed refusal of an open; `reason` is an errors.Reason."""
+
+    reason: str
+
+
+Answer: TypeAlias = Done | Streamed | Head | Released | Denied
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the canonical bytes of a request or answer."""
+    return encode(message)
+
+
+def decode_request_untrusted(body: bytes) -> Request:
+    """Decode a peer's request; EncodingError for anything else."""
+    return decode(Request, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+
+
+def decode_answer_untrusted(body: bytes) -> Answer:
+    """Decode a peer's answer; EncodingError for anything else."""
+    return decode(Answer, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+
+
+# An answer to an open: u16be length ‖ answer ‖ zeros up to 4,096 bytes in all.
+
+
+def encode_padded(answer: Released | Denied) -> bytes:
+    """Return an answer to an open in exactly ANSWER_BYTES, alike for a refusal and a release."""
+    body = encode(answer)
+    if len(body) > ANSWER_BYTES - 2:
+        raise EncodingError("answer to an open is over its fixed size")
+    return (len(body).to_bytes(2, "big") + body).ljust(ANSWER_BYTES, b"\x00")
+
+
+def decode_padded_untrusted(data: bytes) -> Released | Denied:
+    """Decode a peer's padded answer to an open; EncodingError for anything else."""
+    length = int.from_bytes(data[:2], "big")
+    if len(data) != ANSWER_BYTES or any(data[2 + length :]) or length > ANSWER_BYTES - 2:
+        raise EncodingError("answer to an open is not padded as it must be")
+    return decode(Released | Denied, data[2 : 2 + length], limit=ANSWER_BYTES)  # type: ignore[arg-type]

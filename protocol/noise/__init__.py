@@ -1,0 +1,1 @@
+"""The Noise protocol engine, named after the specification (revision 34)."""

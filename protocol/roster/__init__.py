@@ -1,0 +1,1 @@
+"""The signed list of members and the rules by which it changes."""
