@@ -28,10 +28,12 @@ class SafelightError(Exception):
 
     code = "error"
 
-    def __init__(self, message: str = "", *, code: str | None = None) -> None:
-        super().__init__(message or self.code)
+    def __init__(self, message: str = "", *, code: str | None = None, hint: str = "") -> None:
+        super().__init__(message or code or self.code)
         if code is not None:
             self.code = code
+        self.hint = hint
+        """What the person can do about it, or empty."""
 
 
 class LocalError(SafelightError):
@@ -106,6 +108,6 @@ class Reason(StrEnum):
 class Refused(SafelightError):  # noqa: N818  the protocol's word
     """A typed no to a well-formed request."""
 
-    def __init__(self, reason: Reason, message: str = "") -> None:
-        super().__init__(message or reason.value, code=reason.value)
+    def __init__(self, reason: Reason, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message, code=reason.value, hint=hint)
         self.reason = reason

@@ -18,6 +18,18 @@ TAG_BYTES: Final = 16
 """Poly1305 tag."""
 MAX_BLOB_CHUNKS: Final = 2**32 - 1
 """Chunk counter bound: 256 TiB, far over any picture, far under nonce reuse."""
+MAX_RENDITION_NAME_BYTES: Final = 64
+"""What names a rendition inside a blob's context: a word, or an id of 32 bytes in hex."""
+
+# Identity
+MAX_CERTIFICATE_BYTES: Final = 1 * KIB
+"""Four keys, a signature and the longest name, with room for framing."""
+MAX_ADDRESSES: Final = 16
+"""Addresses of one node: every interface of a laptop, and some."""
+MAX_HOST_BYTES: Final = 255
+"""A DNS name in text is never longer."""
+MAX_IDENTITY_FILE_BYTES: Final = 8 * KIB
+"""A certificate and the longest addresses."""
 
 # Channel
 MAX_NOISE_MESSAGE_BYTES: Final = 65_535
@@ -34,6 +46,20 @@ STREAM_WINDOW_BYTES: Final = 4 * MIB
 """Credit of a new stream: fills a fast LAN, bounds memory."""
 ANSWER_BYTES: Final = 4_096
 """Every answer to an open is padded to this, so that a refusal looks like a release."""
+STREAM_CREDIT_BYTES: Final = 1 * MIB
+"""Consumed bytes that a reader gathers before it returns them as credit: a quarter window."""
+MAX_RELAY_SESSION_BYTES: Final = 64
+"""Session id in the clear offer: opaque, chosen by a rendezvous."""
+MAX_VERSIONS_OFFERED: Final = 16
+"""Channel versions one build may speak at once."""
+MAX_CLOSE_REASON_BYTES: Final = 32
+"""Reason of a close: a code, not prose."""
+HANDSHAKE_TIMEOUT_MS: Final = 5_000
+"""A peer that has not proved itself by then is closed: bounds half-open channels."""
+KEEP_ALIVE_MS: Final = 20_000
+"""A side with nothing to say for this long sends a ping: under common NAT timeouts."""
+SILENCE_MS: Final = 60_000
+"""A peer unheard for this long is gone; it pings at least every two KEEP_ALIVE_MS."""
 
 # Sealing to a person
 MAX_SEALED_PLAINTEXT_BYTES: Final = 60_000
@@ -53,12 +79,26 @@ MAX_USAGE_TERMS_BYTES: Final = 8 * KIB
 MAX_NAME_BYTES: Final = 256
 """Names of people, teams, pictures, albums, tags in UTF-8."""
 FACTOR_SALT_BYTES: Final = 16
+MAX_IMAGE_LIST_BYTES: Final = 40 * MIB
+"""An image list of MAX_IMAGES pictures, each with the longest name."""
+MAX_IMAGE_EDGE: Final = 2**31 - 1
+"""Pixels of one side: what PNG, the widest of the formats, can say."""
+MAX_PREVIEW_PIXELS: Final = 65_535
+"""Long edge of a preview: what JPEG, the format of previews, can say."""
+MAX_DISCLOSURES: Final = 64
+"""Groups of metadata that a manifest names as removed, and again as kept."""
 
 # Roster
 MAX_MEMBERS: Final = 500
 """Ten times the team sizes Safelight is made for."""
 MAX_ROSTER_UPDATE_BYTES: Final = 1 * MIB
 """Everything one roster.update may carry (architecture 4.6)."""
+MAX_ROSTER_PARENTS: Final = 8
+"""Rosters of one version that the next one joins: two in practice."""
+ROSTER_LIFETIME_MS: Final = 365 * 24 * 3_600_000
+"""A year: long enough to forget nothing, short enough that a frozen roster shows."""
+MAX_WELCOME_ADDRESSES: Final = 4_096
+"""MAX_ADDRESSES of every member of a team five times the size Safelight is made for."""
 
 # Passwords
 ARGON2_TIME: Final = 3
@@ -79,6 +119,14 @@ MAX_PROOF_HASHES: Final = 63
 """A proof of a tree of fewer than 2^63 leaves is never longer."""
 MAX_GROUP_COMMIT: Final = 256
 """Entries of one transaction: bounds the wait of the last one."""
+MAX_TREE_SIZE: Final = 2**63 - 1
+"""Leaves of a tree: a size is a signed 64-bit integer in every implementation."""
+MAX_LOG_INTEGER: Final = 2**53 - 1
+"""Integers of an entry: every JSON reader sees the same number (RFC 8785)."""
+LOG_SLICE_ENTRIES: Final = 2**15
+"""Entries verified in one piece: a power of two, some 20 MB, about a tenth of a second."""
+MAX_REPORTED_PROBLEMS: Final = 64
+"""Problems a verification names: the first is what matters, the next show how far it goes."""
 
 # Clock
 MAX_CLOCK_STEP_BACK_MS: Final = 120_000
