@@ -35,8 +35,15 @@ class Hello(Message, frozen=True, tag="hello"):
     """The newest head of yours that I hold, empty where I hold none."""
 
 
-class RosterUpdateRequest(Message, frozen=True, tag="roster.update"):
-    """Every roster version after this one, please. Versions arrive as a stream."""
+class RosterUpdate(Message, frozen=True, tag="roster.update"):
+    """I hold this roster version: fetch what you lack. All that a stranger may ask (4.6)."""
+
+    version: int
+    hash: bytes
+
+
+class RosterFetch(Message, frozen=True, tag="roster.fetch"):
+    """Every roster version after this one, please. They arrive as a stream."""
 
     have_version: int
 
@@ -88,7 +95,8 @@ class DeliverStatement(Message, frozen=True, tag="statement.deliver"):
 
 Request: TypeAlias = (
     Hello
-    | RosterUpdateRequest
+    | RosterUpdate
+    | RosterFetch
     | Deliver
     | DeliverManifest
     | FetchList
@@ -128,6 +136,9 @@ class Released(Message, frozen=True, tag="released"):
     proof: tuple[bytes, ...]
     checkpoint: bytes
     opens_left: int
+
+    def __repr__(self) -> str:
+        return f"Released(index={self.index}, opens_left={self.opens_left})"
 
 
 class Denied(Message, frozen=True, tag="denied"):

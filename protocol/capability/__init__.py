@@ -1,0 +1,1 @@
+"""Capabilities: terms, the split key, manifests, opens and statements (architecture 4.5)."""
