@@ -1,0 +1,161 @@
+"""What the pool, the warm parent and the workers say to each other.
+
+Belongs here: the values, and how they are framed on a socket.
+Never here: sockets, processes, pictures.
+
+Every message is `head length:4 body length:4 head body`, lengths big-endian: the head is one
+of the structs below in MessagePack, the body raw bytes. Nothing that a worker says
+is trusted: it may have been taken over by the picture it decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+FRAME: Final = struct.Struct(">II")
+"""Head length, body length."""
+
+MAX_HEAD_BYTES: Final = 4_096
+"""Every head is a handful of numbers and short words."""
+MAX_PICTURE_BYTES: Final = 256 << 20
+"""A picture file: several times the largest that a camera writes."""
+MAX_ANSWER_BYTES: Final = 256 << 20
+"""What comes back: the pixels of the largest screen, or a preview."""
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
+    """Base of every message."""
+
+
+class Limits(_Message, frozen=True):
+    """What one worker may take. Wall time is counted by the pool, the rest by the kernel."""
+
+    memory_bytes: int = 1_500_000_000
+    """Address space: room for MAX_PIXELS twice, which turning a picture takes."""
+    cpu_seconds: int = 10
+    """For one job. The slowest sample takes less than one."""
+    wall_seconds: float = 20.0
+    """For one job: a worker that sleeps uses no CPU time."""
+
+
+class ThumbnailJob(_Message, frozen=True):
+    """Measure the picture in the body and make thumbnails."""
+
+    sizes: tuple[int, ...]
+
+
+class PreviewJob(_Message, frozen=True):
+    """Render the picture in the body."""
+
+    long_edge: int
+
+
+class ScreenJob(_Message, frozen=True):
+    """Decode the picture in the body for a screen."""
+
+    width: int
+    height: int
+
+
+Job = ThumbnailJob | PreviewJob | ScreenJob
+
+
+class ThumbnailsMade(_Message, frozen=True):
+    """The body holds the thumbnails one after another, in the order of the job's sizes."""
+
+    format: str
+    width: int
+    height: int
+    lengths: tuple[int, ...]
+
+
+class PreviewMade(_Message, frozen=True):
+    """The body holds the preview."""
+
+    format: str
+    width: int
+    height: int
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+class ScreenMade(_Message, frozen=True):
+    """The body holds the pixels."""
+
+    width: int
+    height: int
+
+
+class JobRefused(_Message, frozen=True):
+    """The picture cannot be decoded; the code is one of errors.ImagingCode."""
+
+    code: str
+
+
+Answer = ThumbnailsMade | PreviewMade | ScreenMade | JobRefused
+
+
+class StartWorker(_Message, frozen=True):
+    """To the parent, with one end of a socket pair: fork a worker that serves it."""
+
+    number: int
+    limits: Limits
+
+
+class KillWorker(_Message, frozen=True):
+    """To the parent: end a worker at once, if it still runs."""
+
+    number: int
+
+
+Order = StartWorker | KillWorker
+
+
+class Ready(_Message, frozen=True):
+    """From the parent: the picture library is loaded."""
+
+
+class WorkerEnded(_Message, frozen=True):
+    """From the parent: a worker is gone; signal 0 where it left by itself."""
+
+    number: int
+    signal: int
+
+
+Report = Ready | WorkerEnded
+
+
+def pack(message: Job | Answer | Order | Report, body_length: int = 0) -> bytes:
+    """Return the bytes that go before the body."""
+    head = _encoder.encode(message)
+    return FRAME.pack(len(head), body_length) + head
+
+
+def unpack_job(head: bytes) -> Job:
+    """Decode a job; msgspec.MsgspecError."""
+    return _jobs.decode(head)
+
+
+def unpack_answer_untrusted(head: bytes) -> Answer:
+    """Decode a worker's answer; msgspec.MsgspecError."""
+    return _answers.decode(head)
+
+
+def unpack_order(head: bytes) -> Order:
+    """Decode an order; msgspec.MsgspecError."""
+    return _orders.decode(head)
+
+
+def unpack_report(head: bytes) -> Report:
+    """Decode a report; msgspec.MsgspecError."""
+    return _reports.decode(head)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_jobs: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
+_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)

@@ -1,0 +1,332 @@
+"""The node's side of picture decoding: jobs out to worker processes, checked answers back.
+
+Belongs here: the calls, who gets a worker when, time limits, cancellation, and distrust of
+every answer.
+Never here: a picture library; this process looks at a picture's first 32 bytes and no further.
+
+A job has its worker alone. A job that ends in any other way than with an answer (time over,
+cancelled, worker dead) takes its worker with it, so no answer can reach another job.
+
+What may leave the machine or is looked at comes from a process that has seen no other picture:
+previews and screens get a fresh worker each. Only thumbnail jobs share workers, and only while
+more of them wait, so that no idle process keeps pixels in its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from node.imaging.errors import ImagingCode, ImagingError
+from node.imaging.formats import THUMBNAIL_FORMAT, require_format, sniff
+from node.imaging.messages import (
+    MAX_PICTURE_BYTES,
+    Answer,
+    Job,
+    JobRefused,
+    Limits,
+    PreviewJob,
+    PreviewMade,
+    ScreenJob,
+    ScreenMade,
+    ThumbnailJob,
+    ThumbnailsMade,
+)
+from node.imaging.metadata import GROUPS
+from node.imaging.processes import WarmParent, Worker, WorkerFault
+from protocol.errors import LimitError
+
+__all__ = [
+    "ImagingCode",
+    "ImagingError",
+    "ImagingPool",
+    "Limits",
+    "Measured",
+    "Pixels",
+    "Rendered",
+]
+
+T = TypeVar("T")
+
+MAX_THUMBNAIL_EDGE: Final = 4_096
+MAX_PREVIEW_EDGE: Final = 16_384
+MAX_SCREEN_EDGE: Final = 8_192
+
+_JOBS_PER_WORKER: Final = 64
+"""Thumbnail jobs of one worker while an import runs: forking costs as much as a small picture."""
+_REPORT_SECONDS: Final = 2.0
+"""A dead worker's socket closes before its parent has reaped it; the report follows at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What an import needs to know of a picture."""
+
+    format: str
+    """One of formats.FORMATS."""
+    width: int
+    """Pixels as seen: orientation applied."""
+    height: int
+    thumbnails: dict[int, bytes] = field(repr=False)
+    """Encoded thumbnails by the size asked for: upright, sRGB, without metadata."""
+    thumbnail_format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A preview, encoded anew from pixels."""
+
+    data: bytes = field(repr=False)
+    format: str
+    """`jpeg`, or `png` where something is transparent."""
+    width: int
+    height: int
+    removed: tuple[str, ...]
+    """Groups of metadata (metadata.GROUPS) that the source carries and this does not."""
+    kept: tuple[str, ...]
+    """`icc`, or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """A picture for a screen: sRGB, three bytes a pixel, rows from the top."""
+
+    width: int
+    height: int
+    rgb: bytes = field(repr=False)
+
+
+class ImagingPool:
+    """Decodes pictures in worker processes, at most ``workers`` at a time, in order of arrival.
+
+    Every method takes any bytes and raises ImagingError, whatever they contain: code
+    `empty` and `unknown_format` without asking a worker, else `broken`, `too_large`,
+    `timeout` or `crashed`. The pool stays usable after each of them. Cancelling a call
+    kills its worker and frees its place.
+    """
+
+    def __init__(self, workers: int | None = None, *, limits: Limits | None = None) -> None:
+        self._slots = asyncio.Semaphore(workers or os.cpu_count() or 1)
+        self._limits = limits or Limits()
+        self._starting = asyncio.Lock()
+        self._parent: WarmParent | None = None
+        self._thumbnails_waiting = 0
+        self._idle: list[Worker] = []
+        """Workers between two thumbnail jobs; never more than such jobs wait."""
+        self._closed = False
+
+    async def start(self) -> None:
+        """Load the picture library in the warm parent; ImagingError `crashed` if it cannot run."""
+        await self._warm_parent()
+
+    async def close(self) -> None:
+        """End every process. Jobs under way or waiting fail with `crashed`. May be repeated."""
+        self._closed = True
+        async with self._starting:
+            parent, self._parent = self._parent, None
+            if parent is not None:
+                await parent.stop()
+        while self._idle:
+            self._idle.pop().dismiss()
+
+    async def measure_and_thumbnail(
+        self, data: bytes, sizes: Sequence[int] = (256, 1024)
+    ) -> Measured:
+        """Decode the whole picture, measure it, and make a thumbnail for each size.
+
+        sizes: long edges in pixels, 1 to 4,096; a smaller picture is not enlarged.
+        """
+        _require_edges(MAX_THUMBNAIL_EDGE, *sizes)
+        picture_format = require_format(data)
+
+        def accept(answer: Answer, body: bytes) -> Measured:
+            match answer:
+                case ThumbnailsMade(format=said, width=width, height=height, lengths=lengths):
+                    _trust(said == picture_format and width > 0 and height > 0)
+                    _trust(len(lengths) == len(sizes))
+                    thumbnails = dict(zip(sizes, _cut(body, lengths), strict=True))
+                    formats = {sniff(thumbnail) for thumbnail in thumbnails.values()}
+                    _trust(formats == {THUMBNAIL_FORMAT})
+                    return Measured(
+                        format=picture_format,
+                        width=width,
+                        height=height,
+                        thumbnails=thumbnails,
+                        thumbnail_format=THUMBNAIL_FORMAT,
+                    )
+            raise WorkerFault
+
+        return await self._run(ThumbnailJob(sizes=tuple(sizes)), data, accept)
+
+    async def render_preview(self, data: bytes, long_edge: int) -> Rendered:
+        """Re-encode the picture from its pixels: upright, without metadata but a colour profile.
+
+        long_edge: at most as many pixels, 1 to 16,384; a smaller picture is not enlarged.
+        """
+        _require_edges(MAX_PREVIEW_EDGE, long_edge)
+        require_format(data)
+
+        def accept(answer: Answer, body: bytes) -> Rendered:
+            match answer:
+                case PreviewMade(format=said, width=width, height=height):
+                    _trust(said == sniff(body))
+                    _trust(0 < width <= long_edge and 0 < height <= long_edge)
+                    _trust(set(GROUPS).issuperset(answer.removed))
+                    _trust(answer.kept in ((), ("icc",)))
+                    return Rendered(
+                        data=body,
+                        format=said,
+                        width=width,
+                        height=height,
+                        removed=answer.removed,
+                        kept=answer.kept,
+                    )
+            raise WorkerFault
+
+        return await self._run(PreviewJob(long_edge=long_edge), data, accept)
+
+    async def pixels(self, data: bytes, max_width: int, max_height: int) -> Pixels:
+        """Decode the picture for a screen: sRGB on black, upright, fitted into the box.
+
+        max_width, max_height: pixels, 1 to 8,192; a smaller picture is not enlarged.
+        """
+        _require_edges(MAX_SCREEN_EDGE, max_width, max_height)
+        require_format(data)
+
+        def accept(answer: Answer, body: bytes) -> Pixels:
+            match answer:
+                case ScreenMade(width=width, height=height):
+                    _trust(0 < width <= max_width and 0 < height <= max_height)
+                    _trust(len(body) == 3 * width * height)
+                    return Pixels(width=width, height=height, rgb=body)
+            raise WorkerFault
+
+        return await self._run(ScreenJob(width=max_width, height=max_height), data, accept)
+
+    async def _run(self, job: Job, data: bytes, accept: Callable[[Answer, bytes], T]) -> T:
+        """Have one worker do one job, and return what accept makes of the answer."""
+        if len(data) > MAX_PICTURE_BYTES:
+            raise ImagingError(ImagingCode.TOO_LARGE)
+        async with self._place(job):
+            worker: Worker | None = None
+            try:
+                async with asyncio.timeout(self._limits.wall_seconds):
+                    worker = await self._hire(job)
+                    answer, body = await worker.ask(job, data)
+                result: T | ImagingError
+                if isinstance(answer, JobRefused):
+                    result = _refusal(answer)
+                else:
+                    result = accept(answer, body)
+            except TimeoutError:
+                await self._end(worker)
+                raise ImagingError(ImagingCode.TIMEOUT) from None
+            except WorkerFault:
+                killed_by = await self._end(worker)
+                if self._closed:
+                    raise _stopped() from None
+                out_of_time = killed_by == signal.SIGXCPU
+                raise ImagingError(
+                    ImagingCode.TIMEOUT if out_of_time else ImagingCode.CRASHED
+                ) from None
+            except BaseException:
+                if worker is not None:
+                    worker.dismiss()
+                raise
+            self._keep_or_dismiss(worker, job)
+        if isinstance(result, ImagingError):
+            raise result
+        return result
+
+    @contextlib.asynccontextmanager
+    async def _place(self, job: Job) -> AsyncIterator[None]:
+        """Wait for one of the places; a context in which the caller has it."""
+        is_thumbnail = isinstance(job, ThumbnailJob)
+        self._thumbnails_waiting += is_thumbnail
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            self._thumbnails_waiting -= is_thumbnail
+            while len(self._idle) > self._thumbnails_waiting:
+                self._idle.pop().dismiss()
+            raise
+        self._thumbnails_waiting -= is_thumbnail
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _hire(self, job: Job) -> Worker:
+        if isinstance(job, ThumbnailJob) and self._idle:
+            return self._idle.pop()
+        return (await self._warm_parent()).hire(self._limits)
+
+    def _keep_or_dismiss(self, worker: Worker, job: Job) -> None:
+        worker.jobs_done += 1
+        if (
+            isinstance(job, ThumbnailJob)
+            and worker.jobs_done < _JOBS_PER_WORKER
+            and len(self._idle) < self._thumbnails_waiting
+            and not self._closed
+        ):
+            self._idle.append(worker)
+        else:
+            worker.dismiss()
+
+    async def _end(self, worker: Worker | None) -> int | None:
+        """Kill a worker that failed and return the signal it died of."""
+        if worker is None:
+            return None
+        worker.dismiss()
+        killed_by = await worker.ended_by(_REPORT_SECONDS)
+        if killed_by is None and self._parent is not None:
+            # Not even the parent answers: all its workers go with it, and the next job
+            # starts another.
+            self._parent.abandon()
+        return killed_by
+
+    async def _warm_parent(self) -> WarmParent:
+        async with self._starting:
+            if self._closed:
+                raise _stopped()
+            if self._parent is not None and not self._parent.alive:
+                await self._parent.stop()
+                self._parent = None
+            if self._parent is None:
+                self._parent = await WarmParent.start()
+            return self._parent
+
+
+def _require_edges(largest: int, *edges: int) -> None:
+    if not edges or not all(0 < edge <= largest for edge in edges):
+        raise LimitError(f"edges of a picture are 1 to {largest} pixels here")
+
+
+def _trust(condition: bool) -> None:
+    """Go on only with an answer that a sound worker gives."""
+    if not condition:
+        raise WorkerFault
+
+
+def _cut(body: bytes, lengths: Sequence[int]) -> Iterator[bytes]:
+    """Cut the body into consecutive parts, none of them empty and nothing left over."""
+    _trust(all(length > 0 for length in lengths) and sum(lengths) == len(body))
+    start = 0
+    for length in lengths:
+        yield body[start : start + length]
+        start += length
+
+
+def _refusal(answer: JobRefused) -> ImagingError:
+    """Return the refusal in this module's words: a worker supplies a code, never text."""
+    _trust(answer.code in (ImagingCode.BROKEN, ImagingCode.TOO_LARGE))
+    return ImagingError(ImagingCode(answer.code))
+
+
+def _stopped() -> ImagingError:
+    return ImagingError(ImagingCode.CRASHED, "the picture decoder is stopped")

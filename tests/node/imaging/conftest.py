@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from PIL import Image
+
+from node.imaging.decode import configure_pillow
+from node.imaging.pool import ImagingPool
+
+
+@pytest.fixture(scope="module")
+def limits_of_a_worker() -> Iterator[None]:
+    """Set Pillow's limits in this process, as every worker does in its own."""
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        configure_pillow()
+        yield
+    Image.MAX_IMAGE_PIXELS = before
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ImagingPool]:
+    """A started pool of two workers."""
+    pool = ImagingPool(2)
+    await pool.start()
+    yield pool
+    await pool.close()
