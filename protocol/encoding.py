@@ -1,13 +1,13 @@
-"""The two canonical codecs: MessagePack for wire values, JSON for log entries.
+"""The canonical codec of wire values: MessagePack, one spelling for each value.
 
 Belongs here: encode, and a decode that refuses every spelling but the one that
 encode writes.
-Never here: the values themselves, or what they mean.
+Never here: the values themselves, what they mean, or log entries (``audit.entry``).
 """
 
 from __future__ import annotations
 
-import json
+import functools
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +17,12 @@ from protocol.errors import EncodingError
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+@functools.cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    # Building one takes far longer than using it, for a union above all.
+    return msgspec.msgpack.Decoder(kind)
 
 
 def encode(value: Any) -> bytes:
@@ -31,71 +37,14 @@ def decode(kind: type[T], data: bytes, *, limit: int) -> T:
     encoding that encode would not have written (msgspec alone accepts non-minimal
     integers and repeated keys).
     """
+    name = getattr(kind, "__name__", "message")  # a union has none
     if len(data) > limit:
-        raise EncodingError(f"{kind.__name__}: {len(data)} bytes, at most {limit} allowed")
+        raise EncodingError(f"{name}: {len(data)} bytes, at most {limit} allowed")
     try:
-        value = msgspec.msgpack.decode(data, type=kind)
+        value: T = _decoder(kind).decode(data)  # type: ignore[arg-type]
         canonical = _encoder.encode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise EncodingError(f"{kind.__name__}: not a valid encoding") from None
+        raise EncodingError(f"{name}: not a valid encoding") from None
     if canonical != data:
-        raise EncodingError(f"{kind.__name__}: not the canonical encoding")
-    return value
-
-
-def encode_json(value: dict[str, Any]) -> bytes:
-    """Return RFC 8785 canonical JSON for objects of strings, integers, booleans, lists, objects.
-
-    Integers must be within ±(2^53 − 1), so that every JSON reader sees the same number.
-    """
-    _check_json(value)
-    return json.dumps(
-        _sorted(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode()
-
-
-def decode_json(data: bytes, *, limit: int) -> dict[str, Any]:
-    """Decode canonical JSON; EncodingError for duplicate keys and every other spelling."""
-    if len(data) > limit:
-        raise EncodingError(f"JSON: {len(data)} bytes, at most {limit} allowed")
-    try:
-        value = json.loads(data.decode())
-        if not isinstance(value, dict):
-            raise EncodingError("JSON: not an object")
-        canonical = encode_json(value)
-    except (ValueError, RecursionError, UnicodeError):
-        raise EncodingError("JSON: not a valid encoding") from None
-    if canonical != data:
-        raise EncodingError("JSON: not the canonical encoding")
-    return value
-
-
-def _check_json(value: Any) -> None:
-    match value:
-        case bool() | str():
-            return
-        case int():
-            if abs(value) > 2**53 - 1:
-                raise EncodingError("JSON: integer out of range")
-        case list():
-            for item in value:
-                _check_json(item)
-        case dict():
-            for key, item in value.items():
-                if not isinstance(key, str):
-                    raise EncodingError("JSON: key is not a string")
-                _check_json(item)
-        case _:
-            raise EncodingError(f"JSON: {type(value).__name__} is not allowed")
-
-
-def _sorted(value: Any) -> Any:
-    """Order keys by UTF-16 code units, as RFC 8785 section 3.2.3 demands."""
-    if isinstance(value, dict):
-        return {
-            key: _sorted(value[key])
-            for key in sorted(value, key=lambda k: k.encode("utf-16-be", "surrogatepass"))
-        }
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
+        raise EncodingError(f"{name}: not the canonical encoding")
     return value

@@ -65,7 +65,7 @@ SILENCE_MS: Final = 60_000
 MAX_SEALED_PLAINTEXT_BYTES: Final = 60_000
 """Noise X is one message of 65,535 bytes with its overhead (architecture 4.1)."""
 MAX_CAPABILITY_BYTES: Final = 64 * KIB
-"""Sealed capability (architecture 4.5)."""
+"""Sealed capability (architecture 4.5): one Noise message is never longer."""
 MAX_WELCOME_BYTES: Final = 4 * MIB
 """A roster of 50 members with its history, in sealed parts."""
 

@@ -8,13 +8,16 @@ Signed statements travel as the exact bytes of ``identity.Signed``.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from protocol.encoding import decode, encode
-from protocol.errors import EncodingError
+from protocol.errors import EncodingError, LimitError
 from protocol.limits import ANSWER_BYTES, MAX_BODY_BYTES
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A number of things or bytes: what the database and every JSON reader can hold."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -27,7 +30,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 class Hello(Message, frozen=True, tag="hello"):
     """First request of each side of a new channel: what I have (architecture 4.4)."""
 
-    roster_version: int
+    roster_version: Count
     roster_hash: bytes
     my_head: bytes
     """My newest signed head (a signed note), empty where my log is empty."""
@@ -38,14 +41,14 @@ class Hello(Message, frozen=True, tag="hello"):
 class RosterUpdate(Message, frozen=True, tag="roster.update"):
     """I hold this roster version: fetch what you lack. All that a stranger may ask (4.6)."""
 
-    version: int
+    version: Count
     hash: bytes
 
 
 class RosterFetch(Message, frozen=True, tag="roster.fetch"):
     """Every roster version after this one, please. They arrive as a stream."""
 
-    have_version: int
+    have_version: Count
 
 
 class Deliver(Message, frozen=True, tag="capability.deliver"):
@@ -70,13 +73,13 @@ class FetchRendition(Message, frozen=True, tag="rendition.fetch"):
     """The sealed bytes of a rendition from offset on, as a stream."""
 
     rendition_id: bytes
-    offset: int
+    offset: Count
 
 
 class FetchHead(Message, frozen=True, tag="head.fetch"):
     """Your newest signed head, with the proof that it extends the one of size `from_size`."""
 
-    from_size: int
+    from_size: Count
 
 
 class OpenRequest(Message, frozen=True, tag="open"):
@@ -117,7 +120,7 @@ class Done(Message, frozen=True, tag="done"):
 class Streamed(Message, frozen=True, tag="streamed"):
     """A stream of this many bytes follows."""
 
-    length: int
+    length: Count
 
 
 class Head(Message, frozen=True, tag="head"):
@@ -132,10 +135,10 @@ class Released(Message, frozen=True, tag="released"):
 
     issuer_share: bytes
     entry: bytes
-    index: int
+    index: Count
     proof: tuple[bytes, ...]
     checkpoint: bytes
-    opens_left: int
+    opens_left: Count
 
     def __repr__(self) -> str:
         return f"Released(index={self.index}, opens_left={self.opens_left})"
@@ -172,7 +175,7 @@ def encode_padded(answer: Released | Denied) -> bytes:
     """Return an answer to an open in exactly ANSWER_BYTES, alike for a refusal and a release."""
     body = encode(answer)
     if len(body) > ANSWER_BYTES - 2:
-        raise EncodingError("answer to an open is over its fixed size")
+        raise LimitError("answer to an open is over its fixed size")
     return (len(body).to_bytes(2, "big") + body).ljust(ANSWER_BYTES, b"\x00")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import nacl.bindings as sodium
 import nacl.exceptions
@@ -27,6 +27,8 @@ from protocol.errors import AuthenticationError, LocalError
 
 Entropy = Callable[[int], bytes]
 """Takes a number of bytes, returns that many unpredictable ones."""
+Data: TypeAlias = bytes | bytearray | memoryview
+"""Bytes in bulk, which need not be copied to be sealed or opened."""
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -93,11 +95,11 @@ class Aead:
     def __repr__(self) -> str:
         return "Aead()"
 
-    def seal(self, nonce: bytes, plaintext: bytes, ad: bytes = b"") -> bytes:
+    def seal(self, nonce: bytes, plaintext: Data, ad: bytes = b"") -> bytes:
         """Return ciphertext ‖ 16-byte tag."""
         return self._cipher.encrypt(nonce, plaintext, ad)
 
-    def open(self, nonce: bytes, ciphertext: bytes, ad: bytes = b"") -> bytes:
+    def open(self, nonce: bytes, ciphertext: Data, ad: bytes = b"") -> bytes:
         """Return the plaintext, or raise AuthenticationError."""
         try:
             return self._cipher.decrypt(nonce, ciphertext, ad)
@@ -113,6 +115,23 @@ def blake2b(data: bytes, *, size: int = 32, key: bytes = b"") -> bytes:
 def sha256(data: bytes) -> bytes:
     """Return SHA-256 of data."""
     return hashlib.sha256(data).digest()
+
+
+class Sha256:
+    """SHA-256 of data that arrives in pieces."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, data: Data) -> None:
+        """Add data to what is hashed."""
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        """Return the hash, 32 bytes, of everything added."""
+        return self._hash.digest()
 
 
 def hmac_sha512(key: bytes, data: bytes) -> bytes:

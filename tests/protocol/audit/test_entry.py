@@ -18,9 +18,9 @@ from protocol.audit.entry import (
     encode_entry,
     scan_entry_untrusted,
 )
-from protocol.encoding import decode_json, encode_json
 from protocol.errors import EncodingError, LimitError, LocalError
 from protocol.limits import MAX_ENTRY_BYTES
+from tests.protocol.audit.canonical_json import decode_json, encode_json
 from tests.protocol.audit.support import digits, entry
 from tests.support import vectors
 
