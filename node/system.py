@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import time
 
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Counts suspended time where the system can, so that a night's sleep is no clock jump."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -18,8 +21,8 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> int:
-        """Milliseconds since boot or thereabouts; never goes back."""
-        return time.monotonic_ns() // 1_000_000
+        """Milliseconds since boot, sleep included; never goes back."""
+        return time.clock_gettime_ns(_SINCE_BOOT) // 1_000_000
 
 
 def system_entropy(size: int) -> bytes:

@@ -121,7 +121,7 @@ class Share(Params, frozen=True):
     to: list[str]
     duration: str | None = None
     """`48h`, `7d`, or an RFC 3339 time; None takes the policy's default."""
-    rights: list[str] = ["view"]
+    rights: list[str] = msgspec.field(default_factory=lambda: ["view"])
     opens: int | None = None
     """For each picture; None is 10."""
     rendition: str | None = None
