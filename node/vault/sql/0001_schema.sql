@@ -167,6 +167,13 @@ CREATE TABLE releases (
 ) STRICT;
 CREATE INDEX releases_by_capability ON releases (capability_id);
 
+CREATE TABLE denials (              -- one window of a minute for each holder (architecture 4.5)
+  holder       BLOB PRIMARY KEY,
+  window_start INTEGER NOT NULL,
+  logged       INTEGER NOT NULL,
+  suppressed   INTEGER NOT NULL     -- not yet in the log; one counted entry ends the window
+) STRICT;
+
 -- Capabilities I hold --------------------------------------------------------------------------
 
 CREATE TABLE held (
@@ -229,7 +236,6 @@ CREATE TABLE log_entries (
   entry     BLOB NOT NULL,          -- exact bytes, never re-serialised
   leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32)
 ) STRICT;
-CREATE INDEX log_entries_by_event ON log_entries (event, log_index);
 
 CREATE TABLE log_nodes (            -- hashes of complete subtrees of 2^level leaves, level >= 1
   level    INTEGER NOT NULL,
@@ -259,7 +265,6 @@ CREATE TABLE log_values (           -- what the commitments of an entry commit t
   sealed     BLOB NOT NULL,         -- salt ‖ value under the subject's key
   PRIMARY KEY (log_index, field)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX log_values_by_subject ON log_values (subject_id);
 
 CREATE TABLE peer_heads (           -- the newest verified head of each peer's log, with the log's signature
   origin TEXT PRIMARY KEY,

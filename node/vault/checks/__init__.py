@@ -1,0 +1,1 @@
+"""Looking at each part of a vault for damage; ``node.vault.check`` puts them together."""
