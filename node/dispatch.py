@@ -1,0 +1,239 @@
+"""The one table from the control API's methods to the services behind them.
+
+Belongs here: unpacking parameters, and the shape of a result where it is only that.
+Never here: decisions, HTTP (``control``), or the life of a node (``app``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from node.control import schema
+from node.control.schema import Params
+from node.errors import UsageError
+from node.services.library import Progress
+from node.unlocked import Unlocked
+from protocol.identity import fingerprint_words, format_fingerprint
+
+Method: TypeAlias = Callable[[Unlocked, Any, Progress], Awaitable[Any]]
+
+
+async def call(node: Unlocked, method: str, params: Params, progress: Progress) -> Any:
+    """Return the result of a method of an unlocked node."""
+    return await _METHODS[method](node, params, progress)
+
+
+def stream(node: Unlocked, method: str, params: Params) -> AsyncIterator[dict[str, Any]]:
+    """Yield the events of a streaming method of an unlocked node."""
+    if isinstance(params, schema.AuditLog):
+        return node.auditing.follow(**msgspec.structs.asdict(params))
+    return node.context.events.listen()
+
+
+# Team ---------------------------------------------------------------------------------------------
+
+
+async def _identity(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return node.membership.describe_identity()
+
+
+async def _identity_export(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    data = node.membership.identity_file(node.addresses())
+    return {**node.membership.describe_identity(), "identity_file": _encode(data)}
+
+
+async def _team_create(node: Unlocked, params: schema.TeamCreate, _progress: Progress) -> Any:
+    await node.membership.create(params.name)
+    return await node.team()
+
+
+async def _team_show(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.team()
+
+
+async def _team_add(node: Unlocked, params: schema.TeamAdd, _progress: Progress) -> Any:
+    welcome, person = await node.membership.add(
+        _decode(params.identity_file), params.role, addresses=node.addresses()
+    )
+    return {
+        "name": person.name,
+        "fingerprint": format_fingerprint(person.fingerprint),
+        "words": list(fingerprint_words(person.fingerprint)),
+        "role": node.membership.role_of(person.fingerprint),
+        "welcome": _encode(welcome),
+    }
+
+
+async def _join_file(node: Unlocked, params: schema.JoinFile, _progress: Progress) -> Any:
+    return await node.membership.join(_decode(params.welcome), params.expect)
+
+
+async def _peers(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.peers()
+
+
+async def _peers_add(node: Unlocked, params: schema.PeersAdd, _progress: Progress) -> Any:
+    person = node.membership.resolve(params.who)
+    if not 0 < params.port < 65536 or not params.host:
+        raise UsageError("not an address", hint="write HOST:PORT")
+    await node.membership.add_addresses(
+        person.fingerprint, [(params.host, params.port)], source="added"
+    )
+    return {"name": person.name, "host": params.host, "port": params.port}
+
+
+async def _peers_remove(node: Unlocked, params: schema.PeersRemove, _progress: Progress) -> Any:
+    person = node.membership.resolve(params.who)
+    removed = await node.membership.remove_addresses(person.fingerprint)
+    return {"name": person.name, "removed": removed}
+
+
+# Library ------------------------------------------------------------------------------------------
+
+
+async def _import(node: Unlocked, params: schema.Import, progress: Progress) -> Any:
+    return await node.library.import_paths(
+        params.paths,
+        album=params.album,
+        tags=params.tags,
+        classification=params.classification,
+        progress=progress,
+    )
+
+
+async def _images(node: Unlocked, params: schema.Images, _progress: Progress) -> Any:
+    return await node.library.images(**msgspec.structs.asdict(params))
+
+
+async def _albums(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.library.albums()
+
+
+async def _show(node: Unlocked, params: schema.Show, _progress: Progress) -> Any:
+    shown = await node.library.show(params.image)
+    for capability in shown["capabilities"]:
+        capability["holder"] = node.membership.name_of(bytes.fromhex(capability["holder"]))
+    return shown
+
+
+async def _thumbnail(node: Unlocked, params: schema.Thumbnail, _progress: Progress) -> Any:
+    return {"data": _encode(await node.library.thumbnail(params.image, params.size))}
+
+
+async def _export(node: Unlocked, params: schema.Export, progress: Progress) -> Any:
+    return await node.library.export(
+        params.what, out=params.out, rendition=params.rendition, progress=progress
+    )
+
+
+# Sharing ------------------------------------------------------------------------------------------
+
+
+async def _share(node: Unlocked, params: schema.Share, _progress: Progress) -> Any:
+    return await node.sharing.share(**msgspec.structs.asdict(params))
+
+
+async def _shares(node: Unlocked, params: schema.Shares, _progress: Progress) -> Any:
+    return await node.granted.shares(**msgspec.structs.asdict(params))
+
+
+async def _revoke(node: Unlocked, params: schema.Revoke, _progress: Progress) -> Any:
+    return await node.ending.revoke(**msgspec.structs.asdict(params))
+
+
+async def _extend(node: Unlocked, params: schema.Extend, _progress: Progress) -> Any:
+    return await node.amending.extend(**msgspec.structs.asdict(params))
+
+
+# What I was granted -------------------------------------------------------------------------------
+
+
+async def _inbox(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.receiving.inbox()
+
+
+async def _fetch(node: Unlocked, params: schema.Fetch, progress: Progress) -> Any:
+    row = await node.receiving.resolve(params.capability)
+    images = await node.receiving.resolve_images(row, params.images)
+    return await node.receiving.fetch(row, images, progress=progress)
+
+
+async def _open(node: Unlocked, params: schema.Open, _progress: Progress) -> Any:
+    return await node.viewing.open(**msgspec.structs.asdict(params))
+
+
+async def _open_pixels(node: Unlocked, params: schema.OpenPixels, _progress: Progress) -> Any:
+    pixels = await node.viewing.pixels(params.open_id, width=params.width, height=params.height)
+    return {"width": pixels.width, "height": pixels.height, "rgb": _encode(pixels.rgb)}
+
+
+async def _close_open(node: Unlocked, params: schema.CloseOpen, _progress: Progress) -> Any:
+    node.viewing.close_open(params.open_id)
+    return {}
+
+
+async def _save(node: Unlocked, params: schema.Save, progress: Progress) -> Any:
+    return await node.viewing.save(**msgspec.structs.asdict(params), progress=progress)
+
+
+# Log and health -----------------------------------------------------------------------------------
+
+
+async def _audit_log(node: Unlocked, params: schema.AuditLog, _progress: Progress) -> Any:
+    return await node.auditing.entries(**msgspec.structs.asdict(params))
+
+
+async def _audit_verify(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.auditing.verify()
+
+
+async def _check(node: Unlocked, params: schema.Check, progress: Progress) -> Any:
+    return await node.check(read_data=params.read_data, progress=progress)
+
+
+_METHODS: Final[dict[str, Method]] = {
+    "identity": _identity,
+    "identity_export": _identity_export,
+    "team_create": _team_create,
+    "team_show": _team_show,
+    "team_add": _team_add,
+    "join_file": _join_file,
+    "peers": _peers,
+    "peers_add": _peers_add,
+    "peers_remove": _peers_remove,
+    "import": _import,
+    "images": _images,
+    "albums": _albums,
+    "show": _show,
+    "thumbnail": _thumbnail,
+    "export": _export,
+    "share": _share,
+    "shares": _shares,
+    "revoke": _revoke,
+    "extend": _extend,
+    "inbox": _inbox,
+    "fetch": _fetch,
+    "open": _open,
+    "open_pixels": _open_pixels,
+    "close_open": _close_open,
+    "save": _save,
+    "audit_log": _audit_log,
+    "audit_verify": _audit_verify,
+    "check": _check,
+}
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise UsageError("that file did not arrive whole") from None

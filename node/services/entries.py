@@ -1,0 +1,59 @@
+"""Log entries as the services write them and as people read them.
+
+Belongs here: one builder from an event and its facts to a draft of the log, and
+the way back from disclosed values to facts.
+Never here: the entry's format (``protocol.audit.entry``) or the database.
+"""
+
+from __future__ import annotations
+
+from node.vault.database import LogDraft, Subject
+
+_KINDS = {
+    "holder": "member",
+    "issuer": "member",
+    "member": "member",
+    "image": "image",
+    "capability": "capability",
+    "album": "album",
+}
+"""Which kind of subject a field's value refers to; its key seals what is said of it."""
+
+
+def draft(
+    event: str,
+    *,
+    actor: bytes | None,
+    about: bytes,
+    nonce: bytes | None = None,
+    references: dict[str, bytes] | None = None,
+    facts: dict[str, str] | None = None,
+) -> LogDraft:
+    """Return the draft of an entry.
+
+    ``references`` name subjects by field: ``holder``, ``issuer``, ``member`` (fingerprints),
+    ``image``, ``capability``, ``album`` (ids). ``facts`` are texts about the last of them, or
+    about the member ``about`` where there is none. ``actor`` is the fingerprint of who did it.
+    """
+    references = references or {}
+    subjects = tuple(
+        Subject(kind=_KINDS[field], reference=value) for field, value in references.items()
+    )
+    owner = subjects[-1] if subjects else Subject(kind="member", reference=about)
+    values = [
+        (field, value, subject)
+        for (field, value), subject in zip(references.items(), subjects, strict=True)
+    ]
+    values += [(field, text.encode(), owner) for field, text in (facts or {}).items()]
+    return LogDraft(event=event, actor=actor, subjects=subjects, values=tuple(values), nonce=nonce)
+
+
+def facts_of(values: dict[str, bytes]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Split disclosed values into references and facts again."""
+    references = {field: value for field, value in values.items() if field in _KINDS}
+    facts = {
+        field: value.decode(errors="replace")
+        for field, value in values.items()
+        if field not in _KINDS
+    }
+    return references, facts

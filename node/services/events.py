@@ -1,0 +1,39 @@
+"""What happens in a node, told to whoever listens.
+
+Belongs here: the bus between services and the control API's event streams.
+Never here: deciding what an event means, or keeping events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+_BACKLOG: Final = 1_000
+"""Events a slow listener may fall behind before it loses the oldest."""
+
+
+class Events:
+    """Hands each event to every listener; never waits for one."""
+
+    def __init__(self) -> None:
+        self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
+
+    def tell(self, kind: str, **detail: Any) -> None:
+        """Hand an event to everybody who listens."""
+        event = {"kind": kind, **detail}
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    async def listen(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield events from now on, until the caller stops."""
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
+        self._listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)

@@ -1,0 +1,93 @@
+"""What members ask of this node: each request to the service that answers it.
+
+Belongs here: the one table from message to service, and serving sealed bytes.
+Never here: decisions about a request.
+"""
+
+from __future__ import annotations
+
+from node.services.auditing import Auditing
+from node.services.context import Context
+from node.services.opening import Opening
+from node.services.peering import Link
+from node.services.receiving import Receiving
+from node.services.witnessing import Witnessing
+from node.transport.driver import Reply
+from node.vault.records import grants, library
+from protocol.errors import Reason, Refused
+from protocol.messages import (
+    Deliver,
+    DeliverManifest,
+    DeliverStatement,
+    FetchHead,
+    FetchList,
+    FetchRendition,
+    OpenRequest,
+    Request,
+    Streamed,
+)
+
+
+class Incoming:
+    """Answers the requests of greeted members."""
+
+    def __init__(
+        self,
+        context: Context,
+        opening: Opening,
+        receiving: Receiving,
+        auditing: Auditing,
+        witnessing: Witnessing,
+    ) -> None:
+        self._context = context
+        self._opening = opening
+        self._receiving = receiving
+        self._auditing = auditing
+        self._witnessing = witnessing
+
+    async def __call__(self, link: Link, request: Request) -> Reply:
+        """Return the answer to one request, or raise Refused."""
+        match request:
+            case OpenRequest():
+                return await self._opening.answer(link, request)
+            case FetchRendition():
+                return await self._rendition(request)
+            case FetchList():
+                return await self._list(link, request)
+            case Deliver():
+                return await self._receiving.deliver(link, request)
+            case DeliverManifest():
+                return await self._receiving.deliver_manifest(link, request)
+            case DeliverStatement(statement="receipt"):
+                return await self._auditing.take_receipt(link, request.signed)
+            case DeliverStatement(statement="amendment" | "revocation"):
+                return await self._receiving.deliver_statement(link, request)
+            case FetchHead():
+                return await self._witnessing.answer_head(request)
+            case _:
+                raise Refused(Reason.UNKNOWN)
+
+    async def _rendition(self, request: FetchRendition) -> Reply:
+        """Stream a rendition's ciphertext to any member: it is useless without a release."""
+        row = await self._context.database.read(
+            lambda db: grants.rendition(db, request.rendition_id)
+        )
+        if row is None:
+            raise Refused(Reason.UNKNOWN)
+        return await self._sealed(row.blob_id, request.offset)
+
+    async def _list(self, link: Link, request: FetchList) -> Reply:
+        """Stream a capability's sealed image list to its holder."""
+        row = await self._context.database.read(
+            lambda db: grants.grant_by_hash(db, request.capability_hash)
+        )
+        if row is None or row.list_blob_id is None or row.holder != link.member.fingerprint:
+            raise Refused(Reason.UNKNOWN)
+        return await self._sealed(row.list_blob_id, 0)
+
+    async def _sealed(self, blob_id: bytes, offset: int) -> Reply:
+        blob = await self._context.database.read(lambda db: library.blob(db, blob_id))
+        if blob is None or not 0 <= offset <= blob.sealed_bytes:
+            raise Refused(Reason.UNKNOWN)
+        stream = self._context.vault.blobs.stream(blob_id, offset)
+        return Streamed(length=blob.sealed_bytes - offset), stream

@@ -1,0 +1,375 @@
+"""Links to team-mates: dialled, accepted, greeted, kept up.
+
+Belongs here: which sessions exist, the greeting that opens each, and the dial
+loops with their backoff.
+Never here: what is said on a link (``incoming``, ``delivery``), or bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from node.errors import UnreachableError
+from node.services.context import Context
+from node.services.membership import Address, Membership
+from node.services.witnessing import Witnessing
+from node.transport.dialer import dial
+from node.transport.driver import Reply, Session
+from node.transport.listener import Listener, ListenError
+from node.vault.database import WriteTransaction
+from node.vault.records import team as rows
+from protocol.errors import Reason, Refused, RemoteError, SafelightError
+from protocol.identity import Identity
+from protocol.limits import MAX_ROSTER_UPDATE_BYTES
+from protocol.messages import Done, Hello, Request, RosterFetch, RosterUpdate, Streamed
+
+_FIRST_RETRY_S: Final = 0.2
+_LAST_RETRY_S: Final = 30.0
+_DIAL_TIMEOUT_S: Final = 5.0
+_GREETING_TIMEOUT_S: Final = 15.0
+_STRANGER_S: Final = 10.0
+"""How long somebody with an unknown key may take to show a newer roster."""
+
+
+class Serve(Protocol):
+    """Answers a member's request."""
+
+    def __call__(self, link: Link, request: Request) -> Awaitable[Reply]:
+        """Return the answer, or raise Refused."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Link:
+    """A session with a member."""
+
+    session: Session
+    member: Identity
+    greeted: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Dialling:
+    """The loop that keeps one member reached."""
+
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Peering:
+    """Keeps a link to every member with a known address, and accepts theirs."""
+
+    def __init__(self, context: Context, membership: Membership, witnessing: Witnessing) -> None:
+        self._context = context
+        self._membership = membership
+        self._witnessing = witnessing
+        self._serve: Serve | None = None
+        self._listener: Listener | None = None
+        self._links: dict[bytes, list[Link]] = {}
+        self._dialling: dict[bytes, _Dialling] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._arrived = asyncio.Condition()
+        self._watch: asyncio.Task[None] | None = None
+        self.on_link: Callable[[bytes], None] = lambda _fingerprint: None
+        """Called with a member's fingerprint once a link is greeted."""
+
+    # Life -----------------------------------------------------------------------------------------
+
+    async def start(self, *, host: str, port: int, any_port: bool, serve: Serve) -> None:
+        """Listen on a port, or where that is taken and any will do on another; begin to dial."""
+        self._serve = serve
+        try:
+            self._listener = await self._listen(host, port)
+        except ListenError:
+            if not any_port:
+                raise
+            self._listener = await self._listen(host, 0)
+        self._watch = asyncio.create_task(self._watch_addresses(), name="addresses")
+
+    async def _listen(self, host: str, port: int) -> Listener:
+        listener = Listener(
+            host=host,
+            port=port,
+            static_secret=self._context.identity.agreement_secret,
+            team_id=lambda: self._membership.team_id,
+            handler=self._answer,
+            on_session=self._accepted,
+            clock=self._context.clock,
+            entropy=self._context.entropy,
+        )
+        await listener.start()
+        return listener
+
+    async def close(self) -> None:
+        """Stop dialling and close every link."""
+        tasks = [one.task for one in self._dialling.values() if one.task is not None]
+        tasks += [self._watch] if self._watch is not None else []
+        tasks += list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for links in list(self._links.values()):
+            for link in list(links):
+                await link.session.close()
+        if self._listener is not None:
+            await self._listener.close()
+
+    @property
+    def listening(self) -> list[Address]:
+        """Where this node listens."""
+        return [] if self._listener is None else list(self._listener.addresses)
+
+    # Who is reached -------------------------------------------------------------------------------
+
+    def online(self) -> set[bytes]:
+        """Return the fingerprints of the members with a greeted link."""
+        return {
+            fingerprint
+            for fingerprint, links in self._links.items()
+            if any(link.greeted for link in links)
+        }
+
+    def link(self, fingerprint: bytes) -> Link | None:
+        """Return a greeted link to a member, or None."""
+        links = self._links.get(fingerprint, [])
+        return next((link for link in reversed(links) if link.greeted), None)
+
+    async def reach(self, fingerprint: bytes, timeout: float) -> Link:  # noqa: ASYNC109
+        """Return a greeted link to a member, dialling at once; UnreachableError after timeout s."""
+        if (link := self.link(fingerprint)) is not None:
+            return link
+        if (dialling := self._dialling.get(fingerprint)) is not None:
+            dialling.wake.set()
+        try:
+            async with asyncio.timeout(timeout), self._arrived:
+                while (link := self.link(fingerprint)) is None:
+                    await self._arrived.wait()
+                return link
+        except TimeoutError:
+            name = self._membership.name_of(fingerprint)
+            raise UnreachableError(
+                f"{name} was not reached in {timeout:.0f} s",
+                hint=f"is their node running? add an address: safelight peers add {name} HOST:PORT",
+            ) from None
+
+    async def ping(self, fingerprint: bytes) -> float | None:
+        """Return the round trip to a member in milliseconds, or None where there is no link."""
+        if (link := self.link(fingerprint)) is None:
+            return None
+        before = self._context.clock.monotonic()
+        try:
+            async with asyncio.timeout(5):
+                await link.session.request(await self._hello(fingerprint))
+        except (TimeoutError, SafelightError):
+            return None
+        return float(self._context.clock.monotonic() - before)
+
+    # Dialling -------------------------------------------------------------------------------------
+
+    async def _watch_addresses(self) -> None:
+        """Keep one dial loop for each member with an address."""
+        while True:
+            self._membership.changed.clear()
+            known = await self._context.database.read(rows.addresses)
+            for fingerprint in known:
+                if fingerprint == self._context.me or self._membership.member(fingerprint) is None:
+                    continue
+                dialling = self._dialling.setdefault(fingerprint, _Dialling())
+                dialling.wake.set()
+                if dialling.task is None:
+                    dialling.task = asyncio.create_task(
+                        self._keep(fingerprint, dialling), name="dial"
+                    )
+            await self._membership.changed.wait()
+
+    async def _keep(self, fingerprint: bytes, dialling: _Dialling) -> None:
+        """Dial until reached, wait until lost, again; back off while it fails."""
+        pause = _FIRST_RETRY_S
+        while True:
+            dialling.wake.clear()
+            links = self._links.get(fingerprint)
+            if links:
+                await links[-1].session.closed.wait()
+                pause = _FIRST_RETRY_S
+            elif await self._dial_once(fingerprint):
+                pause = _FIRST_RETRY_S
+                continue
+            jitter = 0.75 + self._context.entropy(1)[0] / 512
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * jitter):
+                    await dialling.wake.wait()
+                    pause = _FIRST_RETRY_S
+            pause = min(pause * 2, _LAST_RETRY_S)
+
+    async def _dial_once(self, fingerprint: bytes) -> bool:
+        """Try a member's addresses in turn; say whether one led to a link."""
+        places = (await self._context.database.read(rows.addresses)).get(fingerprint, [])
+        member = self._membership.member(fingerprint)
+        if member is None:
+            return False
+        for host, port in places:
+            with contextlib.suppress(SafelightError, OSError, TimeoutError):
+                session = await dial(
+                    host,
+                    port,
+                    remote_static=member.agreement_key,
+                    static_secret=self._context.identity.agreement_secret,
+                    team_id=self._membership.team_id,
+                    handler=self._answer,
+                    clock=self._context.clock,
+                    entropy=self._context.entropy,
+                    timeout=_DIAL_TIMEOUT_S,
+                )
+                if await self._begin(session, member):
+                    return True
+        return False
+
+    # Links ----------------------------------------------------------------------------------------
+
+    def _accepted(self, session: Session) -> None:
+        """Greet a member who dialled; a stranger first has to show a roster."""
+        member = self._membership.member_by_agreement(session.peer_key)
+        if member is not None:
+            self._spawn(self._begin(session, member))
+        else:
+            self._spawn(self._end_stranger(session))
+
+    async def _end_stranger(self, session: Session) -> None:
+        """Close the session of somebody who has not shown a roster with themselves in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STRANGER_S):
+                await session.closed.wait()
+        if self._membership.member_by_agreement(session.peer_key) is None:
+            await session.close()
+
+    async def _begin(self, session: Session, member: Identity) -> bool:
+        """Keep a link while its session lives; say whether the greeting succeeded."""
+        link = Link(session=session, member=member)
+        self._links.setdefault(member.fingerprint, []).append(link)
+        self._spawn(self._forget_when_closed(link))
+        try:
+            async with asyncio.timeout(_GREETING_TIMEOUT_S):
+                await self._greet(link)
+        except (SafelightError, TimeoutError):
+            await session.close()
+            return False
+        link.greeted = True
+        async with self._arrived:
+            self._arrived.notify_all()
+        self._spawn(self._note_contact(member.fingerprint))
+        self._context.events.tell("peer", name=member.name, online=True)
+        self.on_link(member.fingerprint)
+        return True
+
+    async def _greet(self, link: Link) -> None:
+        hello = await self._hello(link.member.fingerprint)
+        try:
+            await link.session.request(hello)
+        except Refused as refusal:
+            if refusal.reason is not Reason.NOT_MEMBER:
+                raise
+            await link.session.request(
+                RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
+            )
+            await link.session.request(hello)
+
+    async def _hello(self, fingerprint: bytes) -> Hello:
+        mine, yours = await self._witnessing.heads(fingerprint)
+        return Hello(
+            roster_version=self._membership.version,
+            roster_hash=self._membership.roster_hash,
+            my_head=mine,
+            your_head=yours,
+        )
+
+    async def _forget_when_closed(self, link: Link) -> None:
+        await link.session.closed.wait()
+        self._links[link.member.fingerprint].remove(link)
+        if not self._links[link.member.fingerprint]:
+            del self._links[link.member.fingerprint]
+            self._context.events.tell("peer", name=link.member.name, online=False)
+
+    async def _note_contact(self, fingerprint: bytes) -> None:
+        now = self._context.clock.now()
+
+        def job(transaction: WriteTransaction) -> None:
+            rows.seen(transaction.connection, fingerprint, now)
+
+        await self._context.database.write(job)
+
+    def _spawn(self, work: Awaitable[object]) -> None:
+        async def run() -> None:
+            with contextlib.suppress(SafelightError):
+                await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Requests -------------------------------------------------------------------------------------
+
+    async def _answer(self, session: Session, request: Request) -> Reply:
+        """Answer a request of a session; a stranger may only show a roster (4.6)."""
+        member = self._membership.member_by_agreement(session.peer_key)
+        if member is None:
+            if not isinstance(request, RosterUpdate):
+                raise Refused(Reason.NOT_MEMBER)
+            return await self._take_roster(session, request)
+        match request:
+            case Hello():
+                return await self._greeted(session, member, request)
+            case RosterUpdate():
+                return await self._take_roster(session, request)
+            case RosterFetch():
+                stream = await self._membership.versions_after(request.have_version)
+                return Streamed(length=len(stream)), _once(stream)
+        assert self._serve is not None, "sessions exist only after start"
+        link = next(
+            (one for one in self._links.get(member.fingerprint, []) if one.session is session),
+            None,
+        )
+        return await self._serve(link or Link(session=session, member=member), request)
+
+    async def _greeted(self, session: Session, member: Identity, hello: Hello) -> Reply:
+        if hello.roster_version > self._membership.version:
+            await self._fetch_roster(session)
+        elif (
+            hello.roster_version == self._membership.version
+            and hello.roster_hash != self._membership.roster_hash
+        ):
+            self._context.events.tell("roster_conflict", name=member.name)
+            raise Refused(Reason.NOT_MEMBER, "two rosters of one version")
+        await self._witnessing.check_heads(session, member, hello)
+        return Done()
+
+    async def _take_roster(self, session: Session, update: RosterUpdate) -> Reply:
+        if update.version > self._membership.version:
+            await self._fetch_roster(session)
+        member = self._membership.member_by_agreement(session.peer_key)
+        if member is None:
+            self._spawn(session.close())
+            raise Refused(Reason.NOT_MEMBER)
+        if not any(one.session is session for one in self._links.get(member.fingerprint, [])):
+            self._spawn(self._begin(session, member))
+        return Done()
+
+    async def _fetch_roster(self, session: Session) -> None:
+        """Fetch and accept the peer's newer roster versions; Refused where they are not good."""
+        _, stream = await session.request_stream(RosterFetch(have_version=self._membership.version))
+        received = bytearray()
+        async for piece in stream:
+            received += piece
+            if len(received) > MAX_ROSTER_UPDATE_BYTES:
+                raise Refused(Reason.UNKNOWN, "roster update is over its limit")
+        try:
+            await self._membership.update_untrusted(bytes(received))
+        except RemoteError:
+            raise Refused(Reason.NOT_MEMBER) from None
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

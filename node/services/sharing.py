@@ -1,0 +1,395 @@
+"""Granting capabilities: what a person asks for, what the policy allows, what is signed.
+
+Belongs here: issuing, in the order that makes it safe (keyslot before commit, commit
+before answer).
+Never here: listing, amending and ending (``granted``, ``amending``, ``ending``), answering
+opens (``opening``), rendering, or sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from node.errors import UsageError
+from node.services.context import Context
+from node.services.entries import draft
+from node.services.library import Library, blob_row
+from node.services.membership import Membership
+from node.services.moments import parse_duration, parse_moment, readable, rfc3339
+from node.vault.database import WriteTransaction
+from node.vault.keyslots import KeyslotRecord
+from node.vault.records import grants as rows
+from node.vault.records import library, outbox
+from node.vault.records.grants import GrantRow
+from node.vault.records.library import BlobRow, ImageRow
+from protocol.capability.keys import (
+    NO_FACTOR_MIX,
+    factor_mix,
+    factor_proof_key,
+    factor_secret,
+    generate_phrase,
+)
+from protocol.capability.terms import (
+    RIGHTS,
+    Capability,
+    ImageItem,
+    Terms,
+    capability_hash,
+    encode_image_list,
+    image_list_hash,
+    issue,
+    seal_capability,
+    sentence,
+)
+from protocol.encoding import encode
+from protocol.errors import Reason, Refused
+from protocol.identity import Identity, clean_text
+from protocol.labels import NO_TEAM
+from protocol.limits import FACTOR_SALT_BYTES, MAX_IMAGES, MAX_USAGE_TERMS_BYTES
+from protocol.policy import BUILT_IN_POLICY, Allow, Deny, ShareRequest, decide
+from protocol.sealed_blob import BlobContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Issued:
+    """A capability whose secrets are on disk and whose row is not yet committed."""
+
+    grant: GrantRow
+    holder: Identity
+    terms: Terms
+    sealed: bytes
+    list_blob: BlobRow
+    record: KeyslotRecord
+    phrase: str | None = field(repr=False)
+
+
+class Sharing:
+    """Issues capabilities."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        library_service: Library,
+        *,
+        wake_rendering: Callable[[], None],
+        poke: Callable[[bytes], None],
+        deadlines_changed: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._membership = membership
+        self._library = library_service
+        self._wake_rendering = wake_rendering
+        self._poke = poke
+        self._deadlines_changed = deadlines_changed
+
+    # Share ----------------------------------------------------------------------------------------
+
+    async def share(
+        self,
+        *,
+        what: list[str],
+        to: list[str],
+        duration: str | None,
+        rights: list[str],
+        opens: int | None,
+        rendition: str | None,
+        watermark: bool | None,
+        factor: bool,
+        not_before: str | None,
+        terms: str,
+        lease: str | None,
+        dry_run: bool,
+    ) -> dict[str, Any]:
+        """Grant one capability to each person; with dry_run only say what would be granted."""
+        now = self._context.clock.now()
+        images = await self._library.resolve_many(what)
+        holders = list({one.fingerprint: one for one in map(self._membership.resolve, to)}.values())
+        self._check_shape(images, holders, rights, terms)
+        starts = now if not_before is None else max(now, parse_moment(not_before, now=now))
+        asked = ShareRequest(
+            classifications=tuple(image.classification for image in images),
+            duration_ms=None if duration is None else parse_duration(duration, now=starts),
+            opens=opens,
+            rendition=rendition,
+            watermark=watermark,
+            rights=tuple(right for right in RIGHTS if right in rights),
+            lease_ms=0 if lease is None else parse_duration(lease, now=now),
+        )
+        allowed = {one.fingerprint: self._decide(asked, one) for one in holders}
+        if dry_run:
+            return {"capabilities": [
+                self._preview(one, allowed[one.fingerprint], images, starts, factor, terms)
+                for one in holders
+            ], "dry_run": True}  # fmt: skip
+        issued = [
+            await self._prepare(one, allowed[one.fingerprint], images, starts, factor, terms)
+            for one in holders
+        ]
+        await self._commit(issued, images)
+        return {
+            "capabilities": [
+                {
+                    **self._describe_new(one.terms, one.holder, allowed[one.holder.fingerprint]),
+                    **({"factor": one.phrase} if one.phrase is not None else {}),
+                }
+                for one in issued
+            ]
+        }
+
+    def _check_shape(
+        self, images: list[ImageRow], holders: list[Identity], rights: list[str], terms: str
+    ) -> None:
+        if unknown := [right for right in rights if right not in RIGHTS]:
+            raise UsageError(f"no right {unknown[0]!r}", hint="rights: " + ", ".join(RIGHTS))
+        if len(images) > MAX_IMAGES:
+            raise UsageError(f"more than {MAX_IMAGES} pictures in one capability")
+        if clean_text(terms, MAX_USAGE_TERMS_BYTES) != terms:
+            raise UsageError(
+                "the usage terms cannot be shown as they are",
+                hint=f"plain text of at most {MAX_USAGE_TERMS_BYTES} bytes",
+            )
+        if not holders:
+            raise UsageError("nobody to share with", hint="name a member: --to NAME")
+        if any(one.fingerprint == self._context.me for one in holders):
+            raise UsageError("these pictures are yours already", hint="share with somebody else")
+
+    def _decide(self, asked: ShareRequest, holder: Identity) -> Allow:
+        decision = decide(
+            asked,
+            holder_role=self._membership.role_of(holder.fingerprint) or "guest",
+            sharer_role=self._membership.role_of(self._context.me) or "guest",
+        )
+        if isinstance(decision, Deny):
+            raise Refused(
+                Reason.POLICY, f"not to {holder.name}: {decision.reason}", hint=decision.hint
+            )
+        return decision
+
+    def _terms(
+        self,
+        holder: Identity,
+        allowed: Allow,
+        images: list[ImageRow],
+        starts: int,
+        *,
+        list_hash: bytes,
+        salt: bytes | None,
+        usage_terms: str,
+        capability_id: bytes,
+    ) -> Terms:
+        return Terms(
+            capability_id=capability_id,
+            issuer=self._context.me,
+            holder=holder.fingerprint,
+            team=self._membership.team_id,
+            image_count=len(images),
+            image_list_hash=list_hash,
+            rights=allowed.rights,
+            rendition=allowed.rendition,
+            watermark=allowed.watermark,
+            not_before=starts,
+            expires_at=starts + allowed.duration_ms,
+            max_opens=allowed.opens,
+            scope="image",
+            factor_salt=salt,
+            lease=allowed.lease_ms,
+            classification=allowed.classification,
+            usage_terms=usage_terms,
+            policy_version=BUILT_IN_POLICY.version,
+            roster_version=self._membership.version,
+        )
+
+    def _preview(
+        self,
+        holder: Identity,
+        allowed: Allow,
+        images: list[ImageRow],
+        starts: int,
+        factor: bool,
+        usage_terms: str,
+    ) -> dict[str, Any]:
+        terms = self._terms(
+            holder, allowed, images, starts, list_hash=bytes(32), usage_terms=usage_terms,
+            salt=bytes(FACTOR_SALT_BYTES) if factor else None, capability_id=bytes(16),
+        )  # fmt: skip
+        return {**self._describe_new(terms, holder, allowed), "id": None}
+
+    async def _prepare(
+        self,
+        holder: Identity,
+        allowed: Allow,
+        images: list[ImageRow],
+        starts: int,
+        factor: bool,
+        usage_terms: str,
+    ) -> _Issued:
+        """Make a capability: its list is sealed on disk, its keyslot still to be written."""
+        context, entropy = self._context, self._context.entropy
+        capability_id, list_key, holder_share = entropy(16), entropy(32), entropy(32)
+        listed = encode_image_list(
+            tuple(
+                ImageItem(
+                    image_id=image.image_id,
+                    name=image.name,
+                    format=image.format,
+                    width=image.width,
+                    height=image.height,
+                    bytes=image.size,
+                )
+                for image in images
+            )
+        )
+        list_context = _list_context(self._membership.team_id, context.me, capability_id)
+        sealed_list = await context.vault.blobs.seal_bytes(listed, list_key, list_context)
+        mix, proof_key, salt, phrase = NO_FACTOR_MIX, None, None, None
+        if factor:
+            phrase, salt = generate_phrase(entropy), entropy(FACTOR_SALT_BYTES)
+            secret = await asyncio.to_thread(factor_secret, phrase, salt)
+            mix, proof_key = factor_mix(secret), factor_proof_key(secret)
+        terms = self._terms(
+            holder,
+            allowed,
+            images,
+            starts,
+            list_hash=image_list_hash(listed),
+            salt=salt,
+            usage_terms=usage_terms,
+            capability_id=capability_id,
+        )
+        signed = issue(terms=terms, issuer=context.identity)
+        sealed = seal_capability(
+            Capability(
+                signed_terms=signed,
+                holder_share=holder_share,
+                list_key=list_key,
+                list_sealed_sha256=sealed_list.sha256,
+                list_sealed_bytes=sealed_list.length,
+            ),
+            sender=context.identity,
+            recipient=holder,
+            team_id=self._membership.team_id,
+            entropy=entropy,
+        )
+        slot = await asyncio.to_thread(context.vault.keyslots.allocate)
+        record = KeyslotRecord(slot_secret=entropy(32), mix=mix, proof_key=proof_key)
+        body = encode(terms)
+        grant = GrantRow(
+            capability_id=capability_id,
+            capability_hash=capability_hash(body),
+            holder=holder.fingerprint,
+            terms=body,
+            signature=signed,
+            holder_share=holder_share,
+            list_key=list_key,
+            list_blob_id=sealed_list.blob_id,
+            slot=slot,
+            image_count=len(images),
+            created_at=context.clock.now(),
+            expires_at=terms.expires_at,
+            opens_added=0,
+            amendments=0,
+            opens=0,
+            last_open=None,
+            delivered_at=None,
+            revoked_at=None,
+            revocation_seen=None,
+            ended_at=None,
+        )
+        return _Issued(
+            grant=grant,
+            holder=holder,
+            terms=terms,
+            sealed=sealed,
+            list_blob=blob_row("image_list", list_key, list_context, sealed_list),
+            phrase=phrase,
+            record=record,
+        )
+
+    async def _commit(self, issued: list[_Issued], images: list[ImageRow]) -> None:
+        """Write the keyslots, then commit: no row ever names a slot that is not on disk."""
+        pictures = [(image.image_id, image.version_id) for image in images]
+        keyslots = self._context.vault.keyslots
+        await asyncio.to_thread(
+            keyslots.write_all,
+            [(_slot(one.grant), one.grant.capability_id, one.record) for one in issued],
+        )
+
+        def job(transaction: WriteTransaction) -> None:
+            for one in issued:
+                library.insert_blob(transaction.connection, one.list_blob, now=one.grant.created_at)
+                rows.insert_grant(transaction.connection, one.grant, pictures)
+                outbox.put(
+                    transaction.connection,
+                    peer=one.grant.holder,
+                    kind="capability",
+                    body=one.sealed,
+                    capability_id=one.grant.capability_id,
+                    now=one.grant.created_at,
+                )
+                transaction.append(
+                    draft(
+                        "issued",
+                        actor=self._context.me,
+                        about=self._context.me,
+                        references={
+                            "holder": one.grant.holder,
+                            "capability": one.grant.capability_id,
+                        },
+                        facts={
+                            "terms": one.grant.capability_hash.hex(),
+                            "sentence": self._sentence(one.terms, one.holder),
+                        },
+                    )
+                )
+
+        try:
+            await self._context.database.write(job)
+        except BaseException:
+            await asyncio.to_thread(keyslots.destroy, [_slot(one.grant) for one in issued])
+            raise
+        self._deadlines_changed()
+        self._wake_rendering()
+        for one in issued:
+            self._poke(one.grant.holder)
+
+    def _sentence(self, terms: Terms, holder: Identity) -> str:
+        return sentence(
+            terms,
+            holder_name=holder.name,
+            issuer_name=self._context.identity.public.name,
+            until=readable(terms.expires_at),
+            since=readable(terms.not_before)
+            if terms.not_before > self._context.clock.now()
+            else None,
+        )
+
+    def _describe_new(self, terms: Terms, holder: Identity, allowed: Allow) -> dict[str, Any]:
+        return {
+            "id": terms.capability_id.hex(),
+            "holder": holder.name,
+            "images": terms.image_count,
+            "rights": list(terms.rights),
+            "rendition": terms.rendition,
+            "expires_at": rfc3339(terms.expires_at),
+            "not_before": rfc3339(terms.not_before),
+            "opens_left": terms.max_opens,
+            "classification": terms.classification,
+            "sentence": self._sentence(terms, holder),
+            "changed_by_policy": list(allowed.changes),
+        }
+
+
+def _slot(grant: GrantRow) -> int:
+    assert grant.slot is not None, "a new capability has a keyslot"
+    return grant.slot
+
+
+def _list_context(team_id: bytes, issuer: bytes, capability_id: bytes) -> bytes:
+    """Return the context under which a capability's image list is sealed."""
+    return BlobContext(
+        team=team_id or NO_TEAM, device=issuer, image=capability_id, rendition=b"image-list"
+    ).encode()

@@ -1,0 +1,483 @@
+"""The holder's side of an open: ask, verify, decrypt, hold the pixels for a while, save.
+
+Belongs here: spending an open and what one open allows (architecture 4.5).
+Never here: receiving capabilities or ciphertext (``receiving``), drawing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from node.errors import TamperedError, UsageError
+from node.imaging.pool import Pixels
+from node.services.context import Context
+from node.services.entries import draft
+from node.services.files import write_new_file
+from node.services.library import Library, Progress
+from node.services.membership import Membership
+from node.services.peering import Peering
+from node.services.receiving import Receiving
+from node.vault.database import WriteTransaction
+from node.vault.records import held as rows
+from node.vault.records import library, outbox
+from node.vault.records.held import HeldImageRow, HeldRow
+from protocol.audit.checkpoint import origin_of
+from protocol.capability.keys import (
+    NO_FACTOR_MIX,
+    factor_mix,
+    factor_proof,
+    factor_proof_key,
+    factor_secret,
+)
+from protocol.capability.manifest import (
+    Manifest,
+    unwrap_rendition,
+    verify_manifest_untrusted,
+)
+from protocol.capability.opening import (
+    OpenBody,
+    VerifiedRelease,
+    sign_open,
+    verify_release_untrusted,
+)
+from protocol.capability.statements import Receipt, sign_receipt
+from protocol.capability.terms import Terms, parse_terms_untrusted
+from protocol.encoding import encode
+from protocol.errors import LogError, Reason, Refused, RemoteError
+from protocol.identity import Identity
+from protocol.limits import PIXELS_SHOWN_MS
+from protocol.messages import OpenRequest, Released
+from protocol.primitives import sha256
+
+_REACH_S: Final = 10.0
+"""How long an open waits for the issuer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Shown:
+    """An opened picture, held in memory only."""
+
+    capability_id: bytes
+    data: bytes = field(repr=False)
+    timer: asyncio.TimerHandle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """A second factor's two derived values; the phrase itself is gone by then."""
+
+    mix: bytes = field(repr=False)
+    proof_key: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A decrypted picture and the release that allowed it."""
+
+    open_id: bytes
+    manifest: Manifest
+    release: VerifiedRelease
+    data: bytes = field(repr=False)
+
+
+class PixelStore:
+    """Opened pictures in memory, dropped on close, lock, revocation, expiry or after 15 minutes."""
+
+    def __init__(self) -> None:
+        self._shown: dict[bytes, _Shown] = {}
+
+    def keep(self, open_id: bytes, capability_id: bytes, data: bytes) -> None:
+        """Hold a picture until one of the reasons to drop it."""
+        self.drop(open_id)
+        timer = asyncio.get_running_loop().call_later(PIXELS_SHOWN_MS / 1000, self.drop, open_id)
+        self._shown[open_id] = _Shown(capability_id=capability_id, data=data, timer=timer)
+
+    def data(self, open_id: bytes) -> bytes | None:
+        """Return an opened picture's encoded bytes, or None once dropped."""
+        shown = self._shown.get(open_id)
+        return None if shown is None else shown.data
+
+    def drop(self, open_id: bytes) -> None:
+        """Drop one picture."""
+        shown = self._shown.pop(open_id, None)
+        if shown is not None:
+            shown.timer.cancel()
+
+    def drop_capability(self, capability_id: bytes) -> None:
+        """Drop every picture of a capability."""
+        for open_id, shown in list(self._shown.items()):
+            if shown.capability_id == capability_id:
+                self.drop(open_id)
+
+    def drop_all(self) -> None:
+        """Drop everything."""
+        for open_id in list(self._shown):
+            self.drop(open_id)
+
+
+class Viewing:
+    """Spends opens for the person at this node."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        peering: Peering,
+        receiving: Receiving,
+        library_service: Library,
+        pixels: PixelStore,
+        *,
+        poke: Callable[[bytes], None],
+    ) -> None:
+        self._context = context
+        self._membership = membership
+        self._peering = peering
+        self._receiving = receiving
+        self._library = library_service
+        self._pixels = pixels
+        self._poke = poke
+        self._opening: dict[bytes, asyncio.Lock] = {}
+
+    # Open -----------------------------------------------------------------------------------------
+
+    async def open(
+        self, *, capability: str, image: str | None, factor: str | None, wait: float
+    ) -> dict[str, Any]:
+        """Spend one open of a picture and hold its pixels."""
+        row = await self._receiving.resolve(capability)
+        images = await self._receiving.resolve_images(row, [] if image is None else [image])
+        if len(images) > 1:
+            raise UsageError(
+                f"that capability has {len(images)} pictures: say which",
+                hint="for example: " + ", ".join(one.name for one in images[:5]),
+            )
+        derived = await self._derive(row, factor)
+        opened = await self._open_one(row, images[0], derived, wait=wait)
+        self._pixels.keep(opened.open_id, row.capability_id, opened.data)
+        return {
+            "image": opened.manifest.image_id.hex(),
+            "name": images[0].name,
+            "open_id": opened.open_id.hex(),
+            "width": opened.manifest.width,
+            "height": opened.manifest.height,
+            "format": opened.manifest.format,
+            "sha256": sha256(opened.data).hex(),
+            "bytes": len(opened.data),
+            "opens_left": opened.release.opens_left,
+            "disclosure": {
+                "removed": list(opened.manifest.disclosure.removed),
+                "kept": list(opened.manifest.disclosure.kept),
+            },
+            "log": {
+                "origin": opened.release.checkpoint.origin,
+                "index": opened.release.entry.seq,
+                "size": opened.release.checkpoint.size,
+            },
+        }
+
+    async def pixels(self, open_id: str, *, width: int, height: int) -> Pixels:
+        """Return the pixels of an opened picture, fitted into a box; it is not another open."""
+        data = self._pixels.data(_open_id(open_id))
+        if data is None:
+            raise UsageError("that open is over", hint="open the picture again")
+        return await self._context.imaging.pixels(data, width, height)
+
+    def close_open(self, open_id: str) -> None:
+        """Drop the pixels of an open."""
+        self._pixels.drop(_open_id(open_id))
+
+    async def _derive(self, row: HeldRow, phrase: str | None) -> Factor:
+        """Derive the second factor's values in a thread: it takes memory and a moment."""
+        self._receiving.check_live(row)
+        salt = parse_terms_untrusted(row.terms).factor_salt
+        if salt is None:
+            return Factor(mix=NO_FACTOR_MIX, proof_key=None)
+        if not phrase:
+            raise Refused(
+                Reason.FACTOR,
+                "that capability needs its second-factor phrase",
+                hint="give it at the prompt, or with --factor-file FILE",
+            )
+        secret = await asyncio.to_thread(factor_secret, phrase, salt)
+        return Factor(mix=factor_mix(secret), proof_key=factor_proof_key(secret))
+
+    async def _open_one(
+        self, row: HeldRow, image: HeldImageRow, factor: Factor, *, wait: float
+    ) -> _Opened:
+        """Spend one open: everything that can fail without it has been tried before."""
+        self._receiving.check_live(row)
+        terms = parse_terms_untrusted(row.terms)
+        if terms.not_before > self._context.clock.now() + 120_000:
+            raise Refused(Reason.NOT_YET, "that capability is not valid yet")
+        async with self._opening.setdefault(row.capability_id + image.image_id, asyncio.Lock()):
+            image = await self._receiving.wait_ready(row, image.image_id, wait)
+            blob_id = await self._receiving.ensure_ciphertext(row, image)
+            # An open_id whose answer was lost is asked for again before a new one is made.
+            waiting = await self._context.database.read(
+                lambda db: rows.waiting_open(db, row.capability_id, image.image_id)
+            )
+            if waiting is not None:
+                with contextlib.suppress(_SpentBeforeError):
+                    return await self._ask(row, image, waiting, blob_id, factor, earlier=True)
+            open_id = await self._new_open_id(row, image)
+            return await self._ask(row, image, open_id, blob_id, factor, earlier=False)
+
+    async def _new_open_id(self, row: HeldRow, image: HeldImageRow) -> bytes:
+        """Return an open id that is durable before it is first sent."""
+        open_id = self._context.entropy(16)
+
+        def job(transaction: WriteTransaction) -> None:
+            rows.store_open(
+                transaction.connection,
+                open_id,
+                row.capability_id,
+                image.image_id,
+                self._context.clock.now(),
+            )
+
+        await self._context.database.write(job)
+        return open_id
+
+    async def _ask(
+        self,
+        row: HeldRow,
+        image: HeldImageRow,
+        open_id: bytes,
+        blob_id: bytes,
+        factor: Factor,
+        *,
+        earlier: bool,
+    ) -> _Opened:
+        issuer = self._membership.member(row.issuer)
+        if issuer is None:
+            raise Refused(Reason.NOT_MEMBER, "the issuer is no longer in the team")
+        assert image.manifest is not None, "opened only once it is ready"
+        manifest = verify_manifest_untrusted(
+            image.manifest, issuer=issuer, team_id=self._membership.team_id
+        )
+        link = await self._peering.reach(row.issuer, _REACH_S)
+        body = OpenBody(
+            capability_hash=row.capability_hash,
+            rendition_id=manifest.rendition_id,
+            open_id=open_id,
+            blob_sha256=manifest.ciphertext_sha256,
+            handshake_hash=link.session.handshake_hash,
+            roster_version=self._membership.version,
+            factor_proof=None
+            if factor.proof_key is None
+            else factor_proof(
+                factor.proof_key, handshake_hash=link.session.handshake_hash, open_id=open_id
+            ),
+        )
+        signed = sign_open(body, holder=self._context.identity, team_id=self._membership.team_id)
+        try:
+            answer = await link.session.request(OpenRequest(signed=signed))
+        except Refused as refusal:
+            await self._denied(image, open_id, refusal.reason, earlier=earlier)
+            raise
+        if not isinstance(answer, Released):
+            raise TamperedError("the issuer answers an open with something else")
+        release = self._verify(answer, body, manifest, issuer)
+        data = await self._decrypt(row, manifest, blob_id, release, factor)
+        await self._log_with_receipt(row, image.image_id, open_id, release, "opened", issuer)
+        return _Opened(open_id=open_id, manifest=manifest, release=release, data=data)
+
+    async def _denied(
+        self, image: HeldImageRow, open_id: bytes, reason: Reason, *, earlier: bool
+    ) -> None:
+        """Raise the refusal in words; a spent open id is put away first."""
+
+        def job(transaction: WriteTransaction) -> None:
+            rows.answer_open(transaction.connection, open_id, self._context.clock.now())
+
+        if reason in (Reason.EXHAUSTED, Reason.UNKNOWN):
+            await self._context.database.write(job)
+            if earlier:
+                raise _SpentBeforeError
+        raise Refused(reason, _WHY[reason].format(name=image.name))
+
+    def _verify(
+        self, answer: Released, body: OpenBody, manifest: Manifest, issuer: Identity
+    ) -> VerifiedRelease:
+        try:
+            return verify_release_untrusted(
+                answer,
+                body=body,
+                manifest=manifest,
+                issuer=issuer,
+                origin=origin_of(issuer.fingerprint),
+            )
+        except (LogError, RemoteError) as error:
+            raise TamperedError(
+                f"the issuer's release does not verify: {error}",
+                hint="nothing of it was used; tell the issuer",
+            ) from error
+
+    async def _decrypt(
+        self,
+        row: HeldRow,
+        manifest: Manifest,
+        blob_id: bytes,
+        release: VerifiedRelease,
+        factor: Factor,
+    ) -> bytes:
+        """Return the picture's bytes; K and R are dropped with this frame."""
+        assert row.holder_share is not None, "live capabilities have their share"
+        try:
+            key = unwrap_rendition(
+                manifest,
+                holder_share=row.holder_share,
+                mix=factor.mix,
+                issuer_share=release.issuer_share,
+            )
+            blob = await self._context.database.read(lambda db: library.blob(db, blob_id))
+            assert blob is not None, "fetched a moment ago"
+            return await self._context.vault.blobs.open_bytes(blob_id, key, blob.context)
+        except RemoteError as error:
+            raise TamperedError(
+                "the sealed picture does not open", hint="tell the issuer"
+            ) from error
+
+    async def _log_with_receipt(
+        self,
+        row: HeldRow,
+        image_id: bytes,
+        open_id: bytes,
+        release: VerifiedRelease,
+        event: str,
+        issuer: Identity,
+    ) -> None:
+        """Log what was done here, and queue the signed receipt for the issuer's log."""
+        now = self._context.clock.now()
+        receipt = Receipt(
+            event=event,  # type: ignore[arg-type]
+            capability_hash=row.capability_hash,
+            image_id=image_id,
+            open_id=open_id,
+            origin=release.checkpoint.origin,
+            index=release.entry.seq,
+            leaf_hash=release.leaf_hash,
+            time=now,
+        )
+
+        def job(transaction: WriteTransaction) -> None:
+            db = transaction.connection
+            if event == "opened":
+                rows.answer_open(db, open_id, now)
+                rows.count_open(db, row.capability_id, image_id)
+            transaction.append(
+                draft(
+                    event,
+                    actor=self._context.me,
+                    about=self._context.me,
+                    references={
+                        "issuer": issuer.fingerprint,
+                        "image": image_id,
+                        "capability": row.capability_id,
+                    },
+                    facts={
+                        "origin": release.checkpoint.origin,
+                        "index": str(release.entry.seq),
+                        "leaf": release.leaf_hash.hex(),
+                    },
+                )
+            )
+            outbox.put(
+                db,
+                peer=row.issuer,
+                kind="receipt",
+                body=sign_receipt(
+                    receipt, holder=self._context.identity, team_id=self._membership.team_id
+                ),
+                capability_id=row.capability_id,
+                now=now,
+            )
+
+        await self._context.database.write(job)
+        self._poke(row.issuer)
+
+    # Save -----------------------------------------------------------------------------------------
+
+    async def save(
+        self,
+        *,
+        capability: str,
+        images: list[str],
+        out: str | None,
+        factor: str | None,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Spend an open of each picture and import it, or write it to a folder."""
+        row = await self._receiving.resolve(capability)
+        terms = parse_terms_untrusted(row.terms)
+        if "save" not in terms.rights:
+            raise Refused(
+                Reason.POLICY,
+                "that capability does not allow saving",
+                hint="ask the issuer for one with the right save",
+            )
+        chosen = await self._receiving.resolve_images(row, images)
+        derived = await self._derive(row, factor)
+        files: list[dict[str, Any]] = []
+        for done, image in enumerate(chosen, 1):
+            opened = await self._open_one(row, image, derived, wait=_REACH_S)
+            files.append(await self._keep(row, terms, image, opened, out))
+            progress(done, len(chosen), "saving")
+        return {"files": files}
+
+    async def _keep(
+        self, row: HeldRow, terms: Terms, image: HeldImageRow, opened: _Opened, out: str | None
+    ) -> dict[str, Any]:
+        issuer = self._membership.member(row.issuer)
+        assert issuer is not None, "opened a moment ago"
+        digest = sha256(opened.data).hex()
+        name = f"{Path(image.name).stem or 'picture'}.{opened.manifest.format}"
+        if out is not None:
+            path = await asyncio.to_thread(write_new_file, Path(out), name, opened.data)
+            kept: dict[str, Any] = {"path": str(path)}
+        else:
+            provenance = encode(
+                {
+                    "capability": row.capability_id,
+                    "issuer": row.issuer,
+                    "image": opened.manifest.image_id,
+                    "rendition": opened.manifest.rendition,
+                }
+            )
+            imported = await self._library.import_bytes(
+                opened.data, name=name, classification=terms.classification, provenance=provenance
+            )
+            kept = {"path": None, "image": imported["id"]}
+        await self._log_with_receipt(
+            row, image.image_id, opened.open_id, opened.release, "saved", issuer
+        )
+        return {**kept, "sha256": digest, "bytes": len(opened.data)}
+
+
+class _SpentBeforeError(Exception):
+    """An open id from an earlier run has been spent: ask once more under a new one."""
+
+
+_WHY: Final = {
+    Reason.EXPIRED: "the capability for {name} has expired",
+    Reason.REVOKED: "the issuer has revoked the capability for {name}",
+    Reason.EXHAUSTED: "no open of {name} is left",
+    Reason.NOT_YET: "the capability for {name} is not valid yet",
+    Reason.NOT_READY: "the issuer is not ready to release {name}",
+    Reason.NOT_MEMBER: "the issuer does not count this node as a member",
+    Reason.POLICY: "the team's policy does not allow opening {name}",
+    Reason.FACTOR: "the second-factor phrase is wrong, or was tried too often: wait a minute",
+    Reason.CLOCK: "the issuer's clock cannot be trusted just now",
+    Reason.UNKNOWN: "the issuer does not know that capability",
+}
+
+
+def _open_id(text: str) -> bytes:
+    with contextlib.suppress(ValueError):
+        return bytes.fromhex(text)
+    raise UsageError(f"not an open's id: {text!r}")
