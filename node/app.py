@@ -1,0 +1,202 @@
+"""The node's process: locked or unlocked, reached by its control socket.
+
+Belongs here: creating a home, the daemon's life, and which methods answer when.
+Never here: services (``unlocked`` wires them), HTTP, or the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node import dispatch
+from node.control.routes import ControlServer, Progress
+from node.control.runtime import socket_path
+from node.control.schema import Lock, Params, Unlock
+from node.errors import LockedError, UsageError
+from node.imaging.pool import ImagingPool
+from node.services.context import Context
+from node.services.events import Events
+from node.system import SystemClock, system_entropy
+from node.unlocked import Unlocked, split_address
+from node.vault import log_store
+from node.vault.vault import Vault
+from protocol.identity import fingerprint_words, format_fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A new identity; the recovery phrase exists nowhere else."""
+
+    fingerprint: bytes
+    words: tuple[str, ...]
+    name: str
+    recovery_phrase: str = field(repr=False)
+
+
+def create_home(home: Path, *, name: str, passphrase: bytes) -> Created:
+    """Create an identity and an empty vault in home."""
+
+    async def create() -> Created:
+        vault, phrase = await Vault.create(
+            home,
+            name=name,
+            passphrase=passphrase.decode(),
+            clock=SystemClock(),
+            entropy=system_entropy,
+        )
+        public = vault.identity.public
+        await vault.close()
+        return Created(
+            fingerprint=public.fingerprint,
+            words=tuple(fingerprint_words(public.fingerprint)),
+            name=public.name,
+            recovery_phrase=phrase,
+        )
+
+    return asyncio.run(create())
+
+
+def run_node(home: Path, *, listen: str | None, mdns: bool, rendezvous: str | None) -> int:
+    """Run the node of a home until it is told to stop; return the exit code."""
+    if rendezvous is not None:
+        raise UsageError(
+            "this version knows no rendezvous", hint="reach people with: safelight peers add"
+        )
+    if listen is not None:
+        split_address(listen)
+    os.umask(0o077)
+    app = App(home, listen=listen)
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.run(app.run())
+    return asyncio.run(app.run())
+
+
+class App:
+    """One node process. Answers ``status``, ``unlock`` and ``stop`` in every state."""
+
+    def __init__(self, home: Path, *, listen: str | None) -> None:
+        self._home = home
+        self._listen = listen
+        self._clock = SystemClock()
+        self._imaging = ImagingPool()
+        self._node: Unlocked | None = None
+        self._locked_by_user = False
+        self._changing = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve the control API until a signal or ``stop``."""
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(one, self._stopping.set)
+        await self._imaging.start()
+        server = ControlServer(socket_path(self._home), self)
+        try:
+            await server.start()
+            await self._stopping.wait()
+        finally:
+            await server.close()
+            async with self._changing:
+                await self._close_vault()
+            await self._imaging.close()
+        return 0
+
+    # The control API ------------------------------------------------------------------------------
+
+    async def call(self, method: str, params: Params, progress: Progress) -> Any:
+        """Answer one method, or raise LockedError where it needs an unlocked vault."""
+        if method == "status":
+            return await self._status()
+        if method == "stop":
+            asyncio.get_running_loop().call_later(0.05, self._stopping.set)
+            return {}
+        if isinstance(params, Unlock):
+            return await self._unlock(params.passphrase)
+        if isinstance(params, Lock):
+            return await self._lock(full=params.full)
+        node = self._unlocked()
+        return await dispatch.call(node, method, params, progress)
+
+    def stream(self, method: str, params: Params) -> AsyncIterator[dict[str, Any]]:
+        """Answer a streaming method."""
+        return dispatch.stream(self._unlocked(), method, params)
+
+    def _unlocked(self) -> Unlocked:
+        if self._node is None or self._locked_by_user:
+            raise LockedError("the vault is locked", hint="safelight unlock")
+        return self._node
+
+    # Locked and unlocked --------------------------------------------------------------------------
+
+    async def _status(self) -> dict[str, Any]:
+        node = self._node
+        status: dict[str, Any] = {
+            "state": "locked" if node is None or self._locked_by_user else "unlocked",
+            "locked_by_user": self._locked_by_user,
+            "serving": node is not None,
+            "pid": os.getpid(),
+            "home": str(self._home),
+            "listen": [],
+            "fingerprint": None,
+            "peers": 0,
+            "log_size": None,
+        }
+        if node is None:
+            return status
+        head = await node.context.database.read(log_store.head)
+        return {
+            **status,
+            "listen": [f"{host}:{port}" for host, port in node.peering.listening],
+            "fingerprint": format_fingerprint(node.context.me),
+            "name": node.context.identity.public.name,
+            "peers": len(node.peering.online()),
+            "log_size": 0 if head is None else head.size,
+        }
+
+    async def _unlock(self, passphrase: str) -> dict[str, Any]:
+        """Open the vault, or the control API of one that went on serving."""
+        async with self._changing:
+            if self._node is None:
+                await self._open_vault(passphrase)
+            else:
+                # Also where it is unlocked already: a wrong passphrase is never called right.
+                await self._node.context.vault.check_passphrase(passphrase)
+            self._locked_by_user = False
+        return await self._status()
+
+    async def _open_vault(self, passphrase: str) -> None:
+        vault = await Vault.open(
+            self._home, passphrase=passphrase, clock=self._clock, entropy=system_entropy
+        )
+        context = Context(
+            vault=vault,
+            imaging=self._imaging,
+            clock=self._clock,
+            entropy=system_entropy,
+            events=Events(),
+        )
+        self._node = await Unlocked.start(context, listen=self._listen)
+
+    async def _lock(self, *, full: bool) -> dict[str, Any]:
+        """Close the control API and drop pixels; ``full`` drops all keys and stops serving."""
+        async with self._changing:
+            self._locked_by_user = True
+            if self._node is not None:
+                self._node.pixels.drop_all()
+            if full:
+                await self._close_vault()
+        return {"locked": True, "full": full}
+
+    async def _close_vault(self) -> None:
+        if self._node is not None:
+            node, self._node = self._node, None
+            await node.close()

@@ -1,0 +1,605 @@
+"""Each command against a canned node: what it asks, what it prints, how it exits."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.control import schema
+from node.control.schema import Params
+from tests.node.cli.conftest import Served
+from tests.node.cli.support import refusal, run
+
+ID = "3f9a12c4d5e6f708192a3b4c5d6e7f80"
+FINGERPRINT = "-".join(["abcd"] * 13)
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+IMAGE: dict[str, Any] = {
+    "id": ID,
+    "name": "harbour.jpg",
+    "format": "jpeg",
+    "width": 4000,
+    "height": 3000,
+    "bytes": 2_500_000,
+    "sha256": "00" * 32,
+    "classification": "internal",
+    "imported_at": "2030-01-31T18:00:00.000Z",
+    "tags": ["press"],
+    "albums": ["launch"],
+}
+GRANTED: dict[str, Any] = {
+    "id": ID,
+    "holder": "bob",
+    "images": 2,
+    "rights": ["view"],
+    "rendition": "preview:2048",
+    "expires_at": "2090-01-31T18:00:00.000Z",
+    "opens_left": 10,
+    "sentence": "bob may view 2 pictures until 2090-01-31, 10 times each.",
+}
+SHARE: dict[str, Any] = {
+    **GRANTED,
+    "state": "live",
+    "opens": 1,
+    "delivered": True,
+    "last_open": None,
+}
+HELD: dict[str, Any] = {
+    "id": ID,
+    "issuer": "alice",
+    "images": [
+        {"id": "aa" * 16, "name": "harbour.jpg", "ready": True},
+        {"id": "bb" * 16, "name": "pier.jpg", "ready": False},
+    ],
+    "rights": ["view"],
+    "state": "live",
+    "expires_at": "2090-01-31T18:00:00.000Z",
+    "opens_left": 10,
+    "usage_terms": "for the press",
+    "sentence": "you may view 2 pictures of alice until 2090-01-31.",
+}
+OPENED: dict[str, Any] = {
+    "image": ID,
+    "name": "harbour.jpg",
+    "open_id": "cc" * 16,
+    "width": 2048,
+    "height": 1536,
+    "format": "jpeg",
+    "sha256": "00" * 32,
+    "bytes": 300_000,
+    "opens_left": 1,
+    "log": {"origin": "safelight/abc/0", "index": 7, "size": 8},
+}
+FILES: dict[str, Any] = {
+    "files": [{"path": "/out/harbour.jpg", "sha256": "00" * 32, "bytes": 2_500_000}]
+}
+TEAM: dict[str, Any] = {
+    "team": "The Desk",
+    "version": 2,
+    "members": [
+        {
+            "name": "alice",
+            "fingerprint": FINGERPRINT,
+            "role": "admin",
+            "online": True,
+            "last_seen": None,
+        }
+    ],
+}
+ENTRY: dict[str, Any] = {
+    "index": 7,
+    "time": "2030-01-31T18:00:00.000Z",
+    "event": "released",
+    "actor": "bob",
+    "subject": "harbour.jpg",
+    "detail": {"opens": "1"},
+}
+LOG: dict[str, Any] = {"entries": [ENTRY]}
+VERIFIED: dict[str, Any] = {
+    "ok": True,
+    "origin": "safelight/abc/0",
+    "size": 8,
+    "root": "00" * 32,
+    "cosigned_by": [],
+    "unwitnessed": 8,
+    "problems": [],
+}
+
+CASES: list[tuple[str, str, Any, Params, str]] = [
+    ("identity", "identity", {"fingerprint": FINGERPRINT, "words": WORDS, "name": "alice"},
+     schema.Empty(), "one two three"),
+    ("team create Desk", "team_create", TEAM, schema.TeamCreate(name="Desk"), "Desk, version 2"),
+    ("team show", "team_show", TEAM, schema.Empty(), FINGERPRINT),
+    ("peers", "peers",
+     [{"name": "bob", "fingerprint": FINGERPRINT, "path": "lan", "rtt_ms": 1.4}],
+     schema.Empty(), "1 ms"),
+    ("peers add bob 192.0.2.7:7421", "peers_add", {},
+     schema.PeersAdd(who="bob", host="192.0.2.7", port=7421), "192.0.2.7:7421"),
+    ("peers add bob [2001:db8::1]:7421", "peers_add", {},
+     schema.PeersAdd(who="bob", host="2001:db8::1", port=7421), "2001:db8::1"),
+    ("peers remove bob", "peers_remove", {}, schema.PeersRemove(who="bob"), "bob"),
+    ("import /p/a /p/b --album launch --tag press --tag sea --classification public", "import",
+     {"images": [{**IMAGE, "album": "launch", "duplicate": False}], "failed": []},
+     schema.Import(paths=["/p/a", "/p/b"], album="launch", tags=["press", "sea"],
+                   classification="public"), "harbour.jpg"),
+    ("images", "images", [IMAGE], schema.Images(), "4000×3000"),
+    ("images old harbour --album launch --tag sea --limit 5", "images", [],
+     schema.Images(query="old harbour", album="launch", tag="sea", limit=5), "no pictures"),
+    ("show harbour.jpg", "show", {**IMAGE, "versions": [{"number": 1}]},
+     schema.Show(image="harbour.jpg"), "2.5 MB"),
+    ("export launch -o /out --rendition preview:800", "export", FILES,
+     schema.Export(what=["launch"], out="/out", rendition="preview:800"), "/out/harbour.jpg"),
+    (("share a b --to bob --to carol,dan --for 48h --allow view,save --opens 3 "
+      "--rendition original --no-watermark --not-before 2h --terms press --lease 1h"), "share",
+     {"capabilities": [GRANTED]},
+     schema.Share(what=["a", "b"], to=["bob", "carol", "dan"], duration="48h",
+                  rights=["view", "save"], opens=3, rendition="original", watermark=False,
+                  not_before="2h", terms="press", lease="1h"), "bob may view 2 pictures"),
+    ("share a --to bob --once --watermark", "share", {"capabilities": [GRANTED]},
+     schema.Share(what=["a"], to=["bob"], opens=1, watermark=True), "capability 3f9a12c4"),
+    ("share a --to bob --factor", "share",
+     {"capabilities": [{**GRANTED, "factor": "abandon ability able"}]},
+     schema.Share(what=["a"], to=["bob"], factor=True), "shown this once: abandon ability able"),
+    ("share a --to bob --dry-run", "share",
+     {"capabilities": [{**GRANTED, "id": None, "changed_by_policy": ["ends after 2 h"]}]},
+     schema.Share(what=["a"], to=["bob"], dry_run=True), "by the policy: ends after 2 h"),
+    ("shares --album launch --to bob --state live", "shares", [SHARE],
+     schema.Shares(album="launch", to="bob", state="live"), "live"),
+    ("extend 3f9a --for 7d --opens 5", "extend", SHARE,
+     schema.Extend(capability="3f9a", duration="7d", opens=5), "3f9a12c4"),
+    ("revoke 3f9a --to bob --album launch", "revoke",
+     {"revoked": [{"id": ID, "holder": "bob", "at": "2030-01-31T18:00:00Z",
+                   "seen_by_holder": False, "leased_opens": 2,
+                   "leased_until": "2030-02-01T18:00:00Z"}]},
+     schema.Revoke(capabilities=["3f9a"], to="bob", album="launch"), "2 leased opens"),
+    ("inbox", "inbox", [HELD], schema.Empty(), "terms: for the press"),
+    ("fetch 3f9a harbour.jpg", "fetch",
+     {"fetched": 1, "not_ready": 1, "leased": 0, "until": None},
+     schema.Fetch(capability="3f9a", images=["harbour.jpg"]), "1 picture fetched"),
+    ("open 3f9a harbour.jpg", "open", OPENED,
+     schema.Open(capability="3f9a", image="harbour.jpg"), "1 open left"),
+    ("save 3f9a harbour.jpg -o /out", "save", FILES,
+     schema.Save(capability="3f9a", images=["harbour.jpg"], out="/out"), "/out/harbour.jpg"),
+    ("audit log --who bob --image a --since 2030-01-01T00:00:00Z --limit 9", "audit_log", LOG,
+     schema.AuditLog(who="bob", image="a", since="2030-01-01T00:00:00Z", limit=9), "opens 1"),
+    ("audit verify", "audit_verify", VERIFIED, schema.Empty(), "the log verifies: 8 entries"),
+    ("check --read-data", "check", {"ok": True, "problems": []}, schema.Check(read_data=True),
+     "no problem found"),
+    ("lock --full", "lock", {}, schema.Lock(full=True), "locked"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "method", "result", "params", "said"), CASES)
+async def test_a_command_asks_its_method_and_prints_the_result(
+    served: Served, line: str, method: str, result: Any, params: Params, said: str
+) -> None:
+    served.node.results.update({method: result, "close_open": {}})
+
+    for_people = await served.run(*line.split())
+    for_scripts = await served.run(*line.split(), "--json")
+
+    assert served.node.called(method) == [params, params]
+    assert (for_people.code, for_scripts.code) == (0, 0), for_people.err + for_scripts.err
+    assert said in for_people.out
+    if method == "lock":
+        assert for_scripts.document == {"state": "locked"}
+    else:
+        assert for_scripts.document == result
+    assert for_scripts.err == ""
+
+
+@pytest.mark.parametrize("line", [line for line, *_ in CASES])
+async def test_the_shared_options_stand_on_either_side_of_the_name(
+    served: Served, line: str
+) -> None:
+    served.node.results.update({method: refusal("policy") for _, method, *_ in CASES})
+    name, *rest = line.split()
+
+    for arguments in (["--json", "--yes", name, *rest], [name, "--yes", "--json", *rest]):
+        ran = await served.run(*arguments)
+
+        assert (ran.code, ran.document["error"]["code"]) == (3, "policy")
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [("revoked", 3), ("not_ready", 4), ("tampered", 5), ("locked", 6), ("unknown", 7),
+     ("ambiguous", 2), ("storage_full", 1)],
+)  # fmt: skip
+async def test_a_refusal_of_the_node_is_told_and_decides_the_exit_code(
+    served: Served, code: str, exit_code: int
+) -> None:
+    served.node.results["open"] = refusal(code, hint="ask alice")
+
+    for_people = await served.run("open", "3f9a")
+    for_scripts = await served.run("open", "3f9a", "--json")
+
+    assert (for_people.code, for_people.out) == (exit_code, "")
+    assert for_people.err == f"safelight: no: {code}\nhint: ask alice\n"
+    assert (for_scripts.code, for_scripts.err) == (exit_code, "")
+    assert for_scripts.document == {
+        "error": {"code": code, "message": f"no: {code}", "hint": "ask alice"}
+    }
+
+
+async def test_names_from_elsewhere_cannot_act_on_the_terminal(served: Served) -> None:
+    hostile = "\x1b]52;c;QUFBQQ==\x07\u202ex.jpg"
+    served.node.results["images"] = [{**IMAGE, "name": hostile}]
+    served.node.results["inbox"] = [{**HELD, "issuer": hostile, "sentence": hostile}]
+
+    for command in ("images", "inbox"):
+        ran = await served.run(command)
+
+        assert "x.jpg" in ran.out
+        assert "\x1b" not in ran.out
+        assert "\u202e" not in ran.out
+
+
+# Files that a command writes itself ------------------------------------------------------------
+
+
+async def test_identity_export_writes_the_file(served: Served, tmp_path: Path) -> None:
+    served.node.results["identity_export"] = {
+        "name": "alice",
+        "identity_file": base64.b64encode(b"certificate").decode(),
+    }
+    path = tmp_path / "alice.identity"
+
+    ran = await served.run("identity", "export", str(path), "--json")
+
+    assert ran.document == {"path": str(path), "name": "alice"}
+    assert path.read_bytes() == b"certificate"
+
+
+async def test_team_add_reads_the_identity_and_writes_a_private_welcome(
+    served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "bob.identity").write_bytes(b"certificate")
+    served.node.results["team_add"] = {
+        "name": "bob",
+        "role": "reviewer",
+        "words": WORDS,
+        "welcome": base64.b64encode(b"sealed").decode(),
+    }
+    welcome = tmp_path / "bob.welcome"
+    arguments = ["team", "add", str(tmp_path / "bob.identity"), "--role", "reviewer"]
+
+    ran = await served.run(*arguments, "-o", str(welcome))
+
+    assert ran.code == 0
+    assert "their words: one two three four five six seven eight" in ran.out
+    assert welcome.read_bytes() == b"sealed"
+    assert stat.S_IMODE(welcome.stat().st_mode) == 0o600
+    assert served.node.called("team_add") == [
+        schema.TeamAdd(identity_file=base64.b64encode(b"certificate").decode(), role="reviewer")
+    ]
+
+
+async def test_nobody_is_added_where_the_welcome_cannot_be_written(
+    served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "bob.identity").write_bytes(b"certificate")
+    (tmp_path / "taken").write_bytes(b"older")
+
+    ran = await served.run(
+        "team", "add", str(tmp_path / "bob.identity"), "-o", str(tmp_path / "taken"), "--json"
+    )
+
+    assert (ran.code, ran.document["error"]["code"]) == (1, "exists")
+    assert served.node.called("team_add") == []
+    assert (tmp_path / "taken").read_bytes() == b"older"
+
+
+async def test_a_refused_addition_leaves_no_file(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "bob.identity").write_bytes(b"certificate")
+    served.node.results["team_add"] = refusal("policy")
+
+    ran = await served.run(
+        "team", "add", str(tmp_path / "bob.identity"), "-o", str(tmp_path / "new")
+    )
+
+    assert ran.code == 3
+    assert not (tmp_path / "new").exists()
+
+
+# Joining ------------------------------------------------------------
+
+
+async def test_joining_by_script_says_whom_it_expects(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "welcome").write_bytes(b"sealed")
+    served.node.results["join_file"] = {"team": "The Desk", "member": "bob", "words": WORDS}
+
+    ran = await served.run(
+        "join", "--file", str(tmp_path / "welcome"), "--expect", FINGERPRINT, "--json"
+    )
+
+    assert ran.document["team"] == "The Desk"
+    assert served.node.called("join_file") == [
+        schema.JoinFile(welcome=base64.b64encode(b"sealed").decode(), expect=FINGERPRINT)
+    ]
+
+
+async def test_joining_without_anybody_to_compare_words_is_wrong_usage(
+    served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "welcome").write_bytes(b"sealed")
+
+    ran = await served.run("join", "--file", str(tmp_path / "welcome"), "--yes", "--json")
+
+    assert (ran.code, ran.document["error"]["code"]) == (2, "usage")
+    assert "--expect" in ran.document["error"]["hint"]
+    assert served.node.calls == []
+
+
+# Import ------------------------------------------------------------
+
+
+async def test_a_path_is_made_absolute_for_the_node(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    served.node.results["import"] = {"images": [], "failed": []}
+
+    await served.run("import", "a.jpg", "./b")
+
+    assert served.node.called("import") == [
+        schema.Import(paths=[str(tmp_path / "a.jpg"), str(tmp_path / "b")])
+    ]
+
+
+async def test_a_file_that_is_no_picture_is_named_and_the_rest_goes_on(served: Served) -> None:
+    result = {
+        "images": [{**IMAGE, "album": None, "duplicate": False}],
+        "failed": [{"path": "/p/x.txt", "code": "unknown_format", "message": "no picture"}],
+    }
+    served.node.results["import"] = result
+
+    for_people = await served.run("import", "/p")
+    for_scripts = await served.run("import", "/p", "--json")
+
+    assert (for_people.code, for_scripts.code) == (0, 0)
+    assert "not imported: /p/x.txt: no picture" in for_people.err
+    assert (for_scripts.document, for_scripts.err) == (result, "")
+
+
+async def test_move_removes_what_the_vault_has_and_nothing_else(
+    served: Served, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("safe.jpg", "sub/safe-too.jpg", "sub/failed.jpg"):
+        (folder / name).write_bytes(name.encode())
+    imported = [
+        {**IMAGE, "duplicate": False, "sha256": hashlib.sha256(name.encode()).hexdigest()}
+        for name in ("safe.jpg", "sub/safe-too.jpg")
+    ]
+    served.node.results["import"] = {"images": imported, "failed": []}
+
+    ran = await served.run("import", "--move", str(folder))
+
+    assert ran.code == 0
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "sub/failed.jpg"]
+
+
+async def test_move_removes_nothing_where_the_import_fails(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    served.node.results["import"] = refusal("storage_full")
+
+    ran = await served.run("import", "--move", str(tmp_path / "a.jpg"))
+
+    assert ran.code == 1
+    assert (tmp_path / "a.jpg").exists()
+
+
+# Open and save ------------------------------------------------------------
+
+
+async def test_the_viewer_ends_with_the_command(served: Served) -> None:
+    served.node.results.update(open=OPENED, close_open={})
+
+    await served.run("open", "3f9a", "--json")
+
+    assert [name for name, _ in served.node.calls] == ["status", "open", "close_open"]
+    assert served.node.called("close_open") == [schema.CloseOpen(open_id=OPENED["open_id"])]
+
+
+@pytest.mark.parametrize("command", ["open", "save"])
+async def test_a_second_factor_comes_from_its_file(
+    served: Served, tmp_path: Path, command: str
+) -> None:
+    served.node.results.update(open=OPENED, save=FILES, close_open={})
+    path = tmp_path / "phrase"
+    path.write_text("abandon ability able\n")
+    path.chmod(0o600)
+
+    ran = await served.run(command, "3f9a", "--factor-file", str(path), "--json")
+
+    assert ran.code == 0
+    (params,) = served.node.called(command)
+    assert isinstance(params, schema.Open | schema.Save)
+    assert params.factor == "abandon ability able"
+
+
+@pytest.mark.parametrize("command", ["open", "save"])
+async def test_a_second_factor_without_file_or_terminal_is_a_denial(
+    served: Served, command: str
+) -> None:
+    served.node.results[command] = refusal("factor", hint="--factor-file FILE")
+
+    ran = await served.run(command, "3f9a", "--json")
+
+    assert (ran.code, ran.document["error"]["code"]) == (3, "factor")
+    assert len(served.node.called(command)) == 1
+
+
+# Revoke ------------------------------------------------------------
+
+
+async def test_without_a_terminal_nothing_is_asked(served: Served) -> None:
+    served.node.results["revoke"] = {"revoked": []}
+
+    ran = await served.run("revoke", "3f9a")
+
+    assert (ran.code, ran.out) == (0, "nothing to revoke\n")
+    assert [name for name, _ in served.node.calls] == ["status", "revoke"]
+
+
+# Audit and check ------------------------------------------------------------
+
+
+async def test_following_prints_each_entry_once_and_one_a_line(served: Served) -> None:
+    served.node.results["audit_log"] = LOG
+    served.node.streams["audit_follow"] = [ENTRY, {**ENTRY, "index": 8}, {**ENTRY, "index": 9}]
+
+    for_people = await served.run("audit", "log", "--follow")
+    for_scripts = await served.run("audit", "log", "--follow", "--json")
+
+    assert for_people.out.count("\n") == 3
+    assert for_scripts.out.count("\n") == 3
+    assert [line.split('"index": ')[1][0] for line in for_scripts.out.splitlines()] == list("789")
+
+
+async def test_a_log_that_does_not_verify_is_printed_and_exits_with_5(served: Served) -> None:
+    report = {
+        **VERIFIED,
+        "ok": False,
+        "problems": [{"index": 7, "code": "entry", "message": "entry 7 was changed"}],
+    }
+    served.node.results["audit_verify"] = report
+
+    for_people = await served.run("audit", "verify")
+    for_scripts = await served.run("audit", "verify", "--json")
+
+    assert (for_people.code, for_scripts.code) == (5, 5)
+    assert "does NOT verify" in for_people.out
+    assert "entry 7 was changed" in for_people.out
+    assert for_scripts.document == report
+
+
+async def test_a_damaged_vault_is_printed_and_exits_with_5(served: Served) -> None:
+    report = {
+        "ok": False,
+        "problems": [
+            {"code": "damaged", "where": "blobs/aa", "message": "a byte differs", "picture": "x"}
+        ],
+    }
+    served.node.results["check"] = report
+
+    for_people = await served.run("check")
+    for_scripts = await served.run("check", "--json")
+
+    assert (for_people.code, for_scripts.code) == (5, 5)
+    assert "a byte differs" in for_people.out
+    assert for_scripts.document == report
+
+
+# The node ------------------------------------------------------------
+
+
+async def test_status_is_told_without_unlocking(served: Served) -> None:
+    served.node.results["status"] = {"state": "locked", "locked_by_user": False, "pid": 1}
+
+    ran = await served.run("node", "status", "--json")
+
+    assert (ran.code, ran.document["state"]) == (0, "locked")
+
+
+def test_a_node_that_does_not_run_is_stopped(tmp_path: Path) -> None:
+    (tmp_path / "vault").touch()
+
+    for arguments in (("node", "status"), ("node", "stop")):
+        ran = run("--home", str(tmp_path), *arguments, "--json")
+
+        assert (ran.code, ran.document["state"]) == (0, "stopped")
+    assert run("--home", str(tmp_path), "lock").out.startswith("no node runs")
+
+
+def test_no_node_is_started_where_there_is_no_passphrase(tmp_path: Path) -> None:
+    (tmp_path / "vault").touch()
+
+    for arguments in (("images",), ("node", "start"), ("unlock",)):
+        ran = run("--home", str(tmp_path), "--json", *arguments)
+
+        assert (ran.code, ran.document["error"]["code"]) == (6, "locked")
+        assert "--passphrase-file" in ran.document["error"]["hint"]
+    assert run("--home", str(tmp_path), "node", "status", "--json").document["state"] == "stopped"
+
+
+async def test_a_node_that_was_never_unlocked_is_unlocked_by_the_command(
+    served: Served, tmp_path: Path
+) -> None:
+    served.node.results.update(
+        status={"state": "locked", "locked_by_user": False, "pid": 1}, unlock={}, images=[]
+    )
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    secret.chmod(0o600)
+
+    ran = await served.run("images", "--json", "--passphrase-file", str(secret))
+
+    assert ran.code == 0
+    assert served.node.calls[1] == ("unlock", schema.Unlock(passphrase="correct horse"))
+    assert [name for name, _ in served.node.calls] == ["status", "unlock", "images"]
+
+
+async def test_what_a_person_locked_only_unlock_opens(served: Served, tmp_path: Path) -> None:
+    served.node.results.update(
+        status={"state": "locked", "locked_by_user": True, "pid": 1}, unlock={}
+    )
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    secret.chmod(0o600)
+    given = ("--passphrase-file", str(secret), "--json")
+
+    refused = [await served.run(*command, *given) for command in (("images",), ("node", "start"))]
+    unlocked = await served.run("unlock", *given)
+
+    for ran in refused:
+        assert (ran.code, ran.document["error"]["code"]) == (6, "locked")
+        assert ran.document["error"]["hint"] == "safelight unlock"
+    assert unlocked.document == {"state": "unlocked"}
+    assert len(served.node.called("unlock")) == 1
+
+
+async def test_a_wrong_passphrase_exits_with_6_also_where_it_is_unlocked(
+    served: Served, tmp_path: Path
+) -> None:
+    served.node.results["unlock"] = refusal("wrong_passphrase")
+    secret = tmp_path / "secret"
+    secret.write_text("wrong\n")
+    secret.chmod(0o600)
+
+    ran = await served.run("unlock", "--passphrase-file", str(secret), "--json")
+
+    assert (ran.code, ran.document["error"]["code"]) == (6, "wrong_passphrase")
+
+
+async def test_start_leaves_a_node_that_runs_as_it_is(served: Served) -> None:
+    ran = await served.run("node", "start", "--listen", "127.0.0.1:0")
+
+    assert ran.code == 0
+    assert "unlocked" in ran.out
+    assert "ran already" in ran.err
+    assert {name for name, _ in served.node.calls} == {"status"}
+
+
+# Set-up ------------------------------------------------------------
+
+
+def test_init_refuses_a_home_with_a_vault_before_it_asks_for_anything(tmp_path: Path) -> None:
+    (tmp_path / "vault").touch()
+
+    ran = run("init", "--name", "alice", "--home", str(tmp_path), "--json")
+
+    assert (ran.code, ran.document["error"]["code"]) == (1, "exists")
+
+
+def test_init_without_a_terminal_or_file_does_not_hang(tmp_path: Path) -> None:
+    ran = run("init", "--name", "alice", "--home", str(tmp_path / "new"), "--json")
+
+    assert (ran.code, ran.document["error"]["code"]) == (6, "locked")
+    assert not (tmp_path / "new").exists()
