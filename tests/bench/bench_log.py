@@ -1,0 +1,133 @@
+"""The audit log: durable appends by batch size, and verifying a million entries."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from node.services.entries import draft
+from node.system import SystemClock, system_entropy
+from node.vault.database import WriteTransaction
+from node.vault.vault import Vault
+from protocol.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from protocol.audit.entry import Entry, encode_entry
+from protocol.audit.tree import Frontier, leaf_hash
+from protocol.audit.verify import SliceResult, combine_slices, plan_slices, verify_slice
+from protocol.primitives import SigningKey
+
+ENTRIES = 1_000_000
+APPENDS = 20_000
+
+
+def run() -> list[dict[str, Any]]:
+    """Return appends a second and the seconds of a verification."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for batch in (1, 10, 100, 256):
+            ours = asyncio.run(_appends(Path(folder) / f"vault-{batch}", batch))
+            bare = _bare(Path(folder) / f"bare-{batch}.db", batch)
+            rows.append({
+                "what": f"durable appends a second, {batch} a commit", "value": ours,
+                "unit": "/s", "peer": "bare SQLite", "ratio": ours / bare,
+                **({"budget": "20,000/s"} if batch == 100 else {}),
+            })  # fmt: skip
+    return [*rows, *_verification()]
+
+
+async def _appends(home: Path, batch: int) -> float:
+    """Append through the whole pipeline: entry, values under subject keys, tree, head, commit."""
+    vault, _ = await Vault.create(
+        home, name="bench", passphrase="a passphrase", clock=SystemClock(),
+        entropy=system_entropy, memory_bytes=64 * 1024 * 1024,
+    )  # fmt: skip
+    me = vault.identity.public.fingerprint
+    total = max(batch * 20, APPENDS if batch >= 100 else 400 * batch)
+
+    def job(transaction: WriteTransaction) -> None:
+        for _ in range(batch):
+            transaction.append(
+                draft(
+                    "released", actor=me, about=me,
+                    references={"holder": me, "image": bytes(16), "capability": bytes(16)},
+                )
+            )  # fmt: skip
+
+    begin = time.perf_counter()
+    for _ in range(total // batch):
+        await vault.database.write(job)
+    rate = total / (time.perf_counter() - begin)
+    await vault.close()
+    return rate
+
+
+def _bare(path: Path, batch: int) -> float:
+    """Insert rows of the same size into plain SQLite with the same durability."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("CREATE TABLE entries (one INTEGER PRIMARY KEY, entry BLOB)")
+    total = max(batch * 20, APPENDS if batch >= 100 else 400 * batch)
+    entry = os.urandom(500)
+    begin = time.perf_counter()
+    for _ in range(total // batch):
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO entries (entry) VALUES (?)", [(entry,)] * batch)
+        db.execute("COMMIT")
+    rate = total / (time.perf_counter() - begin)
+    db.close()
+    return rate
+
+
+def _entries(count: int) -> list[bytes]:
+    digests = dict.fromkeys(("capability", "holder", "image", "reason"), "ab" * 32)
+    return [
+        encode_entry(
+            Entry(
+                actor="01" * 16, commitments=digests, event="released", nonce=f"{seq:032x}",
+                seq=seq, subjects=("02" * 16, "03" * 16), time=1_760_000_000_000 + seq,
+            )
+        )
+        for seq in range(count)
+    ]  # fmt: skip
+
+
+_SHARED: list[bytes] = []
+
+
+def _verify_part(part: tuple[int, int]) -> list[SliceResult]:
+    return [
+        verify_slice(_SHARED[one.start : one.stop], first=one.start)
+        for number, one in enumerate(plan_slices(len(_SHARED)))
+        if number % part[1] == part[0]
+    ]
+
+
+def _verification() -> list[dict[str, Any]]:
+    entries = _entries(ENTRIES)
+    key, origin = SigningKey(bytes(32)), origin_of(bytes(32))
+    tree = Frontier()
+    for entry in entries:
+        tree.append(leaf_hash(entry))
+    head = sign_checkpoint(Checkpoint(origin=origin, size=len(entries), root=tree.root()), key)
+    _SHARED[:] = entries
+    rows = []
+    for processes in (1, 2):
+        with multiprocessing.get_context("fork").Pool(processes) as pool:
+            begin = time.perf_counter()
+            parts = pool.map(_verify_part, [(n, processes) for n in range(processes)])
+            slices = sorted((one for part in parts for one in part), key=lambda one: one.first)
+            report = combine_slices(slices, head, origin=origin, log_public=key.public)
+            seconds = time.perf_counter() - begin
+        assert report.ok
+        rows.append({
+            "what": f"verify {ENTRIES:,} entries, {processes} process{'es' * (processes > 1)}",
+            "value": seconds, "unit": "s", "budget": "2.5 s",
+        })  # fmt: skip
+    _SHARED.clear()
+    return rows
