@@ -117,7 +117,7 @@ class Unlocked:
             pixels=pixels,
         )
         try:
-            await node._begin(Incoming(context, opening, receiving, auditing, witnessing), listen)
+            await node._begin(Incoming(context, opening, receiving, auditing), listen)
         except BaseException:
             await node.close()
             raise

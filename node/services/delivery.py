@@ -7,6 +7,7 @@ Never here: what a statement says.
 from __future__ import annotations
 
 import asyncio
+from itertools import takewhile
 from typing import Final
 
 from node.services.context import Context
@@ -17,6 +18,9 @@ from node.vault.records import grants, outbox
 from node.vault.records.outbox import OutboxRow
 from protocol.errors import Reason, Refused
 from protocol.messages import Deliver, DeliverManifest, DeliverStatement, Message
+
+_RETRY_S: Final = 5.0
+"""Pause before a peer is asked again to take what it could not store."""
 
 _BATCH: Final = 32
 """Statements in flight to one peer: hides the round trip, stays under the channel's bound."""
@@ -62,37 +66,36 @@ class Delivery:
             if (link := self._peering.link(peer)) is None:
                 continue
             try:
-                await self._empty(link, peer)
+                emptied = await self._empty(link, peer)
             except SessionClosedError:
                 continue
+            if not emptied:
+                asyncio.get_running_loop().call_later(_RETRY_S, wake.set)
 
-    async def _empty(self, link: Link, peer: bytes) -> None:
-        after = 0
-        while True:
-            rows = await self._context.database.read(
-                lambda db, after=after: outbox.waiting(db, peer, after=after, limit=_BATCH)  # type: ignore[misc]
-            )
-            if not rows:
-                return
+    async def _empty(self, link: Link, peer: bytes) -> bool:
+        """Deliver what waits, in order; False where the peer cannot take something just now."""
+        while rows := await self._context.database.read(
+            lambda db: outbox.waiting(db, peer, limit=_BATCH)
+        ):
             # Only manifests overtake each other: all else is sent in order, one at a time.
-            if rows[0].kind == "manifest":
-                rows = rows[: next((i for i, r in enumerate(rows) if r.kind != "manifest"), _BATCH)]
-            else:
-                rows = rows[:1]
-            after = rows[-1].message_id
+            manifests = list(takewhile(lambda row: row.kind == "manifest", rows))
+            rows = manifests or rows[:1]
             results = await asyncio.gather(
                 *(self._send(link, row) for row in rows), return_exceptions=True
             )
-            await self._settle(rows, results)
+            kept = await self._settle(rows, results)
             for result in results:
                 if isinstance(result, BaseException) and not isinstance(result, Refused):
                     raise result
+            if kept:
+                return False
+        return True
 
     async def _send(self, link: Link, row: OutboxRow) -> None:
         await link.session.request(_message(row))
 
-    async def _settle(self, rows: list[OutboxRow], results: list[BaseException | None]) -> None:
-        """Forget what the peer stored or will never take; keep what it may take later."""
+    async def _settle(self, rows: list[OutboxRow], results: list[BaseException | None]) -> bool:
+        """Forget what the peer stored or will never take; say whether it may take some later."""
         done = [row for row, result in zip(rows, results, strict=True) if result is None]
         refused = [
             row
@@ -101,7 +104,7 @@ class Delivery:
             and result.reason not in (Reason.NOT_MEMBER, Reason.NOT_READY)
         ]
         if not done and not refused:
-            return
+            return True
         now = self._context.clock.now()
 
         def job(transaction: WriteTransaction) -> None:
@@ -113,3 +116,4 @@ class Delivery:
         await self._context.database.write(job)
         for row in refused:
             self._context.events.tell("refused_by_peer", statement=row.kind)
+        return len(done) + len(refused) < len(rows)

@@ -18,6 +18,7 @@ from node.services.entries import draft
 from node.services.granted import Granted
 from node.services.membership import Membership
 from node.services.moments import rfc3339
+from node.services.whole import whole
 from node.vault.database import WriteTransaction
 from node.vault.records import grants as rows
 from node.vault.records import outbox
@@ -83,8 +84,12 @@ class Ending:
                 ended.append(grant)
             return ended
 
-        ended = (await self._context.database.write(job)).value
-        await self._destroy([grant for grant in ended if grant.slot is not None])
+        async def end() -> list[GrantRow]:
+            ended = (await self._context.database.write(job)).value
+            await self._destroy([grant for grant in ended if grant.slot is not None])
+            return ended
+
+        ended = await whole(end())
         for holder in {grant.holder for grant in ended}:
             self._poke(holder)
         await self._wait_until_seen([grant for grant in ended if grant.revocation_seen is None])
@@ -176,6 +181,11 @@ class Ending:
             return over
 
         if await self._context.database.read(lambda db: rows.expired(db, now)):
-            over = (await self._context.database.write(job)).value
-            await self._destroy(over)
+
+            async def end() -> list[GrantRow]:
+                over = (await self._context.database.write(job)).value
+                await self._destroy(over)
+                return over
+
+            over = await whole(end())
             self._context.events.tell("expired", capabilities=len(over))

@@ -15,6 +15,12 @@ from node.errors import NodeError
 _MAX_TRIES: Final = 10_000
 """Numbered names tried before giving up on a folder."""
 
+_MAX_NAME_BYTES: Final = 200
+"""Bytes of a file name before its number: file systems take 255."""
+
+_MAX_ENDING: Final = 12
+"""Characters behind the last full stop that are still an ending."""
+
 _RESERVED: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))]
 )
@@ -25,12 +31,25 @@ def safe_file_name(name: str) -> str:
     """Return a file name for a picture's name, which may come from a peer."""
     kept = "".join("_" if character in '/\\:*?"<>|' or ord(character) < 32 else character
                    for character in name)  # fmt: skip
-    kept = kept.strip(". ")[:120]
-    if not kept or kept.split(".")[0].casefold() in _RESERVED:
-        kept = f"picture_{kept}"
-    while len(kept.encode()) > 200:
-        kept = kept[:-1]
-    return kept
+    stem, dot, ending = kept.strip(". ").rpartition(".")
+    if not dot or len(ending) > _MAX_ENDING:
+        stem, dot, ending = stem + dot + ending, "", ""
+    if not stem or stem.split(".")[0].casefold() in _RESERVED:
+        stem = f"picture_{stem}"
+    room = _MAX_NAME_BYTES - len((dot + ending).encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + ending
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for files to be written to; NodeError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NodeError(
+            f"cannot use the folder {folder}: {error.strerror}",
+            code="write_failed",
+            hint="name another folder",
+        ) from None
 
 
 def write_new_file(folder: Path, name: str, data: bytes) -> Path:
@@ -39,7 +58,7 @@ def write_new_file(folder: Path, name: str, data: bytes) -> Path:
     The folder is made if it is missing. The file is durable on return; a file that
     cannot be written whole is removed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     stem, dot, ending = safe_file_name(name).rpartition(".")
     if not dot:
         stem, ending = ending, ""

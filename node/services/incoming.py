@@ -11,15 +11,14 @@ from node.services.context import Context
 from node.services.opening import Opening
 from node.services.peering import Link
 from node.services.receiving import Receiving
-from node.services.witnessing import Witnessing
 from node.transport.driver import Reply
+from node.vault.errors import VaultError
 from node.vault.records import grants, library
 from protocol.errors import Reason, Refused
 from protocol.messages import (
     Deliver,
     DeliverManifest,
     DeliverStatement,
-    FetchHead,
     FetchList,
     FetchRendition,
     OpenRequest,
@@ -37,16 +36,21 @@ class Incoming:
         opening: Opening,
         receiving: Receiving,
         auditing: Auditing,
-        witnessing: Witnessing,
     ) -> None:
         self._context = context
         self._opening = opening
         self._receiving = receiving
         self._auditing = auditing
-        self._witnessing = witnessing
 
     async def __call__(self, link: Link, request: Request) -> Reply:
         """Return the answer to one request, or raise Refused."""
+        try:
+            return await self._answer(link, request)
+        except VaultError:
+            # Not the peer's fault and perhaps soon over: it keeps what it sent, and tries again.
+            raise Refused(Reason.NOT_READY) from None
+
+    async def _answer(self, link: Link, request: Request) -> Reply:
         match request:
             case OpenRequest():
                 return await self._opening.answer(link, request)
@@ -62,8 +66,6 @@ class Incoming:
                 return await self._auditing.take_receipt(link, request.signed)
             case DeliverStatement(statement="amendment" | "revocation"):
                 return await self._receiving.deliver_statement(link, request)
-            case FetchHead():
-                return await self._witnessing.answer_head(request)
             case _:
                 raise Refused(Reason.UNKNOWN)
 

@@ -27,7 +27,7 @@ def parse_moment(text: str, *, now: int) -> int:
         raise UsageError(f"not a duration or time: {text!r}", hint=_HINT) from None
     if moment.tzinfo is None:
         raise UsageError(f"a time needs its zone: {text!r}", hint=_HINT)
-    return int(moment.timestamp() * 1000)
+    return round(moment.timestamp() * 1000)
 
 
 def parse_duration(text: str, *, now: int) -> int:

@@ -25,7 +25,7 @@ from node.vault.records import team as rows
 from protocol.errors import Reason, Refused, RemoteError, SafelightError
 from protocol.identity import Identity
 from protocol.limits import MAX_ROSTER_UPDATE_BYTES
-from protocol.messages import Done, Hello, Request, RosterFetch, RosterUpdate, Streamed
+from protocol.messages import Done, FetchHead, Hello, Request, RosterFetch, RosterUpdate, Streamed
 
 _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 30.0
@@ -49,7 +49,10 @@ class Link:
 
     session: Session
     member: Identity
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """The member's own greeting has passed: their log is the one they showed before."""
     greeted: bool = False
+    """Both greetings have passed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -248,12 +251,11 @@ class Peering:
 
     async def _begin(self, session: Session, member: Identity) -> bool:
         """Keep a link while its session lives; say whether the greeting succeeded."""
-        link = Link(session=session, member=member)
-        self._links.setdefault(member.fingerprint, []).append(link)
-        self._spawn(self._forget_when_closed(link))
+        link = self._link_of(session, member)
         try:
             async with asyncio.timeout(_GREETING_TIMEOUT_S):
                 await self._greet(link)
+                await link.heard.wait()
         except (SafelightError, TimeoutError):
             await session.close()
             return False
@@ -264,6 +266,12 @@ class Peering:
         self._context.events.tell("peer", name=member.name, online=True)
         self.on_link(member.fingerprint)
         return True
+
+    def _add_link(self, session: Session, member: Identity) -> Link:
+        link = Link(session=session, member=member)
+        self._links.setdefault(member.fingerprint, []).append(link)
+        self._spawn(self._forget_when_closed(link))
+        return link
 
     async def _greet(self, link: Link) -> None:
         hello = await self._hello(link.member.fingerprint)
@@ -319,22 +327,32 @@ class Peering:
             if not isinstance(request, RosterUpdate):
                 raise Refused(Reason.NOT_MEMBER)
             return await self._take_roster(session, request)
+        link = self._link_of(session, member)
         match request:
             case Hello():
-                return await self._greeted(session, member, request)
+                return await self._greeted(link, request)
             case RosterUpdate():
                 return await self._take_roster(session, request)
             case RosterFetch():
                 stream = await self._membership.versions_after(request.have_version)
                 return Streamed(length=len(stream)), _once(stream)
+            case FetchHead():
+                return await self._witnessing.answer_head(request)
+        if not link.heard.is_set():
+            # No dealings on a channel on which the heads of both logs were not exchanged.
+            raise Refused(Reason.NOT_READY)
         assert self._serve is not None, "sessions exist only after start"
-        link = next(
-            (one for one in self._links.get(member.fingerprint, []) if one.session is session),
-            None,
-        )
-        return await self._serve(link or Link(session=session, member=member), request)
+        return await self._serve(link, request)
 
-    async def _greeted(self, session: Session, member: Identity, hello: Hello) -> Reply:
+    def _link_of(self, session: Session, member: Identity) -> Link:
+        """Return the link of a member's session."""
+        for link in self._links.get(member.fingerprint, []):
+            if link.session is session:
+                return link
+        return self._add_link(session, member)
+
+    async def _greeted(self, link: Link, hello: Hello) -> Reply:
+        session, member = link.session, link.member
         if hello.roster_version > self._membership.version:
             await self._fetch_roster(session)
         elif (
@@ -344,6 +362,7 @@ class Peering:
             self._context.events.tell("roster_conflict", name=member.name)
             raise Refused(Reason.NOT_MEMBER, "two rosters of one version")
         await self._witnessing.check_heads(session, member, hello)
+        link.heard.set()
         return Done()
 
     async def _take_roster(self, session: Session, update: RosterUpdate) -> Reply:
@@ -353,7 +372,7 @@ class Peering:
         if member is None:
             self._spawn(session.close())
             raise Refused(Reason.NOT_MEMBER)
-        if not any(one.session is session for one in self._links.get(member.fingerprint, [])):
+        if not self._link_of(session, member).greeted:
             self._spawn(self._begin(session, member))
         return Done()
 

@@ -66,6 +66,9 @@ class Rendering:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failed: set[tuple[bytes, str]] = set()
+        """Version and spec of renditions that cannot be made; tried again at the next start."""
+        self._unbindable: set[bytes] = set()
+        """Capabilities whose keyslot is damaged."""
 
     def start(self) -> None:
         """Begin with what an earlier run left."""
@@ -91,14 +94,17 @@ class Rendering:
 
     async def _serve_some(self) -> bool:
         """Serve some pictures, the oldest first; say whether others may be left."""
-        limit = _BATCH + len(self._failed) * _BATCH
+        limit = _BATCH * (1 + len(self._failed) + len(self._unbindable))
         waiting = await self._context.database.read(
             lambda db: rows.waiting_for_rendition(db, limit)
         )
         wanted: dict[tuple[bytes, str], list[tuple[GrantImageRow, GrantRow]]] = {}
         for image, grant in waiting:
             spec = parse_terms_untrusted(grant.terms).rendition
-            if (image.version_id, spec) not in self._failed:
+            if (
+                image.version_id,
+                spec,
+            ) not in self._failed and grant.capability_id not in self._unbindable:
                 wanted.setdefault((image.version_id, spec), []).append((image, grant))
         # A few at a time, so that the first pictures can be opened while others are made.
         chosen = list(wanted)[:_AT_ONCE]
@@ -222,6 +228,7 @@ class Rendering:
         try:
             record = self._context.vault.keyslots.read(grant.slot, grant.capability_id)
         except DamagedError:
+            self._unbindable.add(grant.capability_id)
             return None
         share = issuer_share(record.slot_secret, rendition.rendition_id)
         key = rendition_key(

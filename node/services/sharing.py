@@ -19,6 +19,7 @@ from node.services.entries import draft
 from node.services.library import Library, blob_row
 from node.services.membership import Membership
 from node.services.moments import parse_duration, parse_moment, readable, rfc3339
+from node.services.whole import whole
 from node.vault.database import WriteTransaction
 from node.vault.keyslots import KeyslotRecord
 from node.vault.records import grants as rows
@@ -125,11 +126,7 @@ class Sharing:
                 self._preview(one, allowed[one.fingerprint], images, starts, factor, terms)
                 for one in holders
             ], "dry_run": True}  # fmt: skip
-        issued = [
-            await self._prepare(one, allowed[one.fingerprint], images, starts, factor, terms)
-            for one in holders
-        ]
-        await self._commit(issued, images)
+        issued = await whole(self._issue(holders, allowed, images, starts, factor, terms))
         return {
             "capabilities": [
                 {
@@ -139,6 +136,28 @@ class Sharing:
                 for one in issued
             ]
         }
+
+    async def _issue(
+        self,
+        holders: list[Identity],
+        allowed: dict[bytes, Allow],
+        images: list[ImageRow],
+        starts: int,
+        factor: bool,
+        terms: str,
+    ) -> list[_Issued]:
+        """Make and commit every capability; on a failure none, and no keyslot stays taken."""
+        issued: list[_Issued] = []
+        try:
+            for one in holders:
+                limits = allowed[one.fingerprint]
+                issued.append(await self._prepare(one, limits, images, starts, factor, terms))
+            await self._commit(issued, images)
+        except Exception:
+            keyslots = self._context.vault.keyslots
+            await asyncio.to_thread(keyslots.destroy, [_slot(one.grant) for one in issued])
+            raise
+        return issued
 
     def _check_shape(
         self, images: list[ImageRow], holders: list[Identity], rights: list[str], terms: str
@@ -346,11 +365,7 @@ class Sharing:
                     )
                 )
 
-        try:
-            await self._context.database.write(job)
-        except BaseException:
-            await asyncio.to_thread(keyslots.destroy, [_slot(one.grant) for one in issued])
-            raise
+        await self._context.database.write(job)
         self._deadlines_changed()
         self._wake_rendering()
         for one in issued:

@@ -17,7 +17,7 @@ from node.errors import TamperedError, UsageError
 from node.imaging.pool import Pixels
 from node.services.context import Context
 from node.services.entries import draft
-from node.services.files import write_new_file
+from node.services.files import make_folder, write_new_file
 from node.services.library import Library, Progress
 from node.services.membership import Membership
 from node.services.peering import Peering
@@ -422,6 +422,9 @@ class Viewing:
                 hint="ask the issuer for one with the right save",
             )
         chosen = await self._receiving.resolve_images(row, images)
+        if out is not None:
+            # Before an open is spent on what could not be written.
+            await asyncio.to_thread(make_folder, Path(out))
         derived = await self._derive(row, factor)
         files: list[dict[str, Any]] = []
         for done, image in enumerate(chosen, 1):

@@ -27,6 +27,8 @@ class Witnessing:
         self._context = context
         self.behind = False
         """A peer proved a later head of this node's own log: it was restored or cloned."""
+        self._alarmed: set[tuple[bytes, str]] = set()
+        """Alarms already raised in this run: a peer that comes again does not fill the log."""
 
     async def heads(self, fingerprint: bytes) -> tuple[bytes, bytes]:
         """Return the own newest head and the newest one held of a peer; empty where none."""
@@ -120,6 +122,10 @@ class Witnessing:
         return new, answer.note
 
     async def _alarm(self, member: Identity, detail: str) -> None:
+        if (member.fingerprint, detail) in self._alarmed:
+            return
+        self._alarmed.add((member.fingerprint, detail))
+
         def job(transaction: WriteTransaction) -> None:
             transaction.append(
                 draft(

@@ -40,6 +40,11 @@ class SqlConnection(Connection, Protocol):
 class ConnectionThread(aiosqlite.Connection):
     """A connection with a thread of its own, which runs whole functions on it."""
 
+    def __init__(self, connector: Callable[[], Any]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        # A process that ends without closing must end; what was committed is on disk.
+        self._thread.daemon = True
+
     async def run(self, function: Callable[[SqlConnection], T]) -> T:
         """Return what function returns, run in the connection's thread."""
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
@@ -52,7 +57,7 @@ async def connect(path: Path, key: bytes, *, read_only: bool = False) -> Connect
     def connector() -> Any:  # aiosqlite names sqlite3's class here
         return open_index(path, key, read_only=read_only)
 
-    thread = ConnectionThread(connector, iter_chunk_size=64)
+    thread = ConnectionThread(connector)
     await thread
     return thread
 

@@ -15,7 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = ("sealing", "imaging", "transport", "opening", "sharing", "log", "command")
+BENCHMARKS = (
+    "sealing",
+    "imaging",
+    "importing",
+    "transport",
+    "fetching",
+    "opening",
+    "sharing",
+    "log",
+    "command",
+)
 
 
 def main() -> None:
@@ -40,13 +50,14 @@ def main() -> None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    value = row.get("value")
-    shown = f"{value:,.3g}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}" if isinstance(value, float) else str(value)  # fmt: skip
-    ratio = f"  {row['ratio']:.2f} x {row.get('peer', 'its peer')}" if "ratio" in row else ""
-    budget = f"  (budget {row['budget']})" if "budget" in row else ""
-    return (
-        f"{row['benchmark']:<10} {row['what']:<58} {shown:>10} {row.get('unit', '')}{ratio}{budget}"
-    )
+    facts = dict(row)
+    text = f"{facts.pop('benchmark'):<10} {facts.pop('what'):<52}"
+    value = facts.pop("value", None)
+    if value is not None:
+        text += f" {value:>12,.4g} {facts.pop('unit', '')}"
+    if "ratio" in facts:
+        text += f"  {facts.pop('ratio'):.2f} x {facts.pop('peer', 'its peer')}"
+    return text + "".join(f"  {name}: {shown}" for name, shown in facts.items())
 
 
 if __name__ == "__main__":

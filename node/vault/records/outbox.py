@@ -32,12 +32,12 @@ def put(
     )
 
 
-def waiting(db: Connection, peer: bytes, *, after: int, limit: int) -> list[OutboxRow]:
-    """Return what waits for a peer behind message id after, in order."""
+def waiting(db: Connection, peer: bytes, *, limit: int) -> list[OutboxRow]:
+    """Return what waits for a peer, in order."""
     rows = db.execute(
         "SELECT message_id, kind, body, capability_id FROM outbox"
-        " WHERE peer = ? AND message_id > ? ORDER BY message_id LIMIT ?",
-        (peer, after, limit),
+        " WHERE peer = ? ORDER BY message_id LIMIT ?",
+        (peer, limit),
     ).fetchall()
     return [as_row(OutboxRow, row) for row in rows]
 
