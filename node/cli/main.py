@@ -26,6 +26,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "node": "node.cli.node",
         "unlock": "node.cli.unlock",
         "lock": "node.cli.lock",
+        "passphrase": "node.cli.change",
+        "recover": "node.cli.recover",
         "completion": "node.cli.completion",
     },
     "Team": {

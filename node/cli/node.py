@@ -19,8 +19,16 @@ from protocol.errors import SafelightError
 
 def _listening_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--rendezvous", metavar="ADDR", help="Also be reachable through this server."),
-        click.option("--no-mdns", is_flag=True, help="Neither announce nor look on the network."),
+        click.option(
+            "--rendezvous",
+            metavar="ADDR",
+            help="A server to be reached through; this version knows none.",
+        ),
+        click.option(
+            "--no-mdns",
+            is_flag=True,
+            help="Announce nothing on the network, as this version never does.",
+        ),
         click.option("--listen", metavar="HOST:PORT", help="Listen here; port 0 takes any."),
     ):
         function = option(function)

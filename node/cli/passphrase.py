@@ -43,9 +43,12 @@ def is_at_hand(settings: Settings) -> bool:
     return _passphrase_file(settings) is not None or diagnostics.interactive()
 
 
-def new_passphrase(settings: Settings) -> str:
-    """Return the passphrase of a new vault: from its file, or asked for twice."""
-    path = _passphrase_file(settings)
+def new_passphrase(settings: Settings, *, environment: bool = True) -> str:
+    """Return a new passphrase: from its file, or asked for twice.
+
+    ``environment`` lets $SAFELIGHT_PASSPHRASE_FILE name the file.
+    """
+    path = _passphrase_file(settings) if environment else settings.passphrase_file
     if path is not None:
         passphrase = read_secret_file(path, "passphrase")
         if len(passphrase) < MIN_LETTERS:

@@ -129,6 +129,38 @@ def test_a_wrong_passphrase_is_exit_6_and_logged_at_the_next_unlock(tmp_path: Pa
         alice.run("node", "stop")
 
 
+def test_the_passphrase_is_changed_and_a_lost_one_recovered(tmp_path: Path) -> None:
+    alice = Cli("alice", tmp_path)
+    alice.set_up()
+    new, newer = tmp_path / "new", tmp_path / "newer"
+    for path, passphrase in ((new, "a second passphrase"), (newer, "a third passphrase")):
+        path.touch(0o600)
+        path.write_text(passphrase + "\n")
+    try:
+        alice.do("passphrase", "change", "--new-passphrase-file", str(new))
+        assert alice.refused("unlock") == (6, "wrong_passphrase")
+        alice.do("unlock", "--passphrase-file", str(new))
+        recovering = (
+            "recover", "--recovery-file", str(tmp_path / "alice.24"),
+            "--passphrase-file", str(newer),
+        )  # fmt: skip
+        assert alice.refused(*recovering) == (1, "vault_busy")
+        alice.do("node", "stop")
+        wrong = tmp_path / "wrong"
+        wrong.touch(0o600)
+        wrong.write_text("abandon " * 23 + "art\n")
+        assert alice.refused(
+            "recover", "--recovery-file", str(wrong), "--passphrase-file", str(newer)
+        ) == (6, "wrong_passphrase")
+
+        alice.do(*recovering)
+
+        assert alice.refused("images", "--passphrase-file", str(new)) == (6, "wrong_passphrase")
+        assert alice.do("images", "--passphrase-file", str(newer)) == []
+    finally:
+        alice.run("node", "stop")
+
+
 def test_a_second_node_on_one_home_is_refused(tmp_path: Path) -> None:
     alice = Cli("alice", tmp_path)
     alice.set_up()
