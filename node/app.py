@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -72,12 +73,20 @@ def run_node(home: Path, *, listen: str | None, mdns: bool, rendezvous: str | No
     if listen is not None:
         split_address(listen)
     os.umask(0o077)
+    _take_all_descriptors()
     app = App(home, listen=listen)
     with contextlib.suppress(ImportError):
         import uvloop
 
         return uvloop.run(app.run())
     return asyncio.run(app.run())
+
+
+def _take_all_descriptors() -> None:
+    """Raise the limit of open files as far as the system allows: links and pictures need some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class App:

@@ -68,7 +68,7 @@ class Unlocked:
     async def start(cls, context: Context, *, listen: str | None) -> Unlocked:
         """Wire the services of an open vault, listen and begin their work."""
         membership = await Membership.load(context)
-        witnessing = Witnessing(context)
+        witnessing = await Witnessing.load(context)
         pixels = PixelStore()
         peering = Peering(context, membership, witnessing)
         delivery = Delivery(context, peering)
@@ -111,7 +111,14 @@ class Unlocked:
             opening=opening,
             receiving=receiving,
             viewing=Viewing(
-                context, membership, peering, receiving, library, pixels, poke=delivery.poke
+                context,
+                membership,
+                peering,
+                witnessing,
+                receiving,
+                library,
+                pixels,
+                poke=delivery.poke,
             ),
             auditing=auditing,
             pixels=pixels,

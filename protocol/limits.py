@@ -72,6 +72,8 @@ MAX_WELCOME_BYTES: Final = 4 * MIB
 # Capability
 MAX_IMAGES: Final = 100_000
 """Pictures of one capability: a whole library of the size the budgets name."""
+MAX_RENDITION_BYTES: Final = 512 * MIB + 1 * MIB
+"""Sealed bytes of one rendition: the largest file that import takes, and its tags."""
 MAX_OPENS: Final = 1_000_000
 """There is no unlimited capability."""
 MAX_USAGE_TERMS_BYTES: Final = 8 * KIB
@@ -129,6 +131,8 @@ MAX_REPORTED_PROBLEMS: Final = 64
 """Problems a verification names: the first is what matters, the next show how far it goes."""
 
 # Clock
+MAX_TIME_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: later ones cannot be written as RFC 3339."""
 MAX_CLOCK_STEP_BACK_MS: Final = 120_000
 """Wall time earlier than the high-water mark by more than this denies (4.9)."""
 MAX_CLOCK_DRIFT_MS: Final = 3_600_000

@@ -104,7 +104,8 @@ class Images(Params, frozen=True):
     query: str = ""
     album: str | None = None
     tag: str | None = None
-    limit: int = 1000
+    limit: int = 1_000_000
+    """Of the newest."""
 
 
 class Show(Params, frozen=True):
@@ -213,7 +214,8 @@ class AuditLog(Params, frozen=True):
     who: str | None = None
     image: str | None = None
     since: str | None = None
-    limit: int = 1000
+    limit: int = 1_000_000
+    """Of the newest."""
 
 
 class Check(Params, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from node.services.context import Context
 from node.services.entries import draft, facts_of
-from node.services.library import Library
+from node.services.library import Library, bounded
 from node.services.membership import Membership
 from node.services.moments import parse_moment, rfc3339
 from node.services.peering import Link
@@ -21,7 +21,9 @@ from node.vault.database import WriteTransaction
 from node.vault.log_store import StoredEntry
 from node.vault.records import Connection, library, log
 from node.vault.records import grants as rows
+from node.vault.records.grants import ReleaseRow
 from protocol.audit.checkpoint import origin_of
+from protocol.audit.tree import leaf_hash
 from protocol.audit.verify import verify_log
 from protocol.capability.statements import Receipt, verify_receipt_untrusted
 from protocol.errors import Reason, Refused, RemoteError
@@ -74,29 +76,32 @@ class Auditing:
         receipt: Receipt,
         now: int,
     ) -> bool:
-        """Apply a receipt; False where it speaks of a release that never was."""
+        """Apply a receipt once; False where it speaks of what never was."""
         db = transaction.connection
         event = "delivered" if receipt.event == "received" else receipt.event
         references = {"holder": link.member.fingerprint}
         if receipt.open_id is not None:
             release = rows.release(db, receipt.open_id)
-            entry = log_store.entry(db, receipt.index)
-            if (
-                release is None
-                or entry is None
-                or release.log_index != receipt.index
-                or release.capability_id != capability_id
-            ):
+            if release is None or not self._names_release(db, receipt, release, capability_id):
                 return False
-            if event == "opened":
-                if release.opened_at is not None:
-                    return True
-                rows.mark_opened(db, receipt.open_id, now)
+            if (release.opened_at if event == "opened" else release.saved_at) is not None:
+                return True
+            note = rows.mark_opened if event == "opened" else rows.mark_saved
+            note(db, receipt.open_id, now)
             references["image"] = release.image_id
-        elif event == "delivered":
-            rows.mark_delivered(db, capability_id, now)
         else:
-            rows.mark_revocation_seen(db, capability_id, now)
+            grant = rows.grant(db, capability_id)
+            assert grant is not None, "grants are never deleted"
+            if event == "delivered":
+                if grant.received_at is not None:
+                    return True
+                rows.mark_received(db, capability_id, now)
+            else:
+                if grant.revoked_at is None:
+                    return False
+                if grant.revocation_seen is not None:
+                    return True
+                rows.mark_revocation_seen(db, capability_id, now)
         transaction.append(
             draft(
                 event,
@@ -108,6 +113,28 @@ class Auditing:
         )
         return True
 
+    def _names_release(
+        self, db: Connection, receipt: Receipt, release: ReleaseRow, capability_id: bytes
+    ) -> bool:
+        """Say whether a receipt names the release's own entry in this log, and nothing else."""
+        entry = log_store.entry(db, release.log_index)
+        return (
+            entry is not None
+            and (
+                receipt.origin,
+                receipt.index,
+                receipt.leaf_hash,
+                receipt.image_id,
+            )
+            == (
+                origin_of(self._context.me),
+                release.log_index,
+                leaf_hash(entry.entry),
+                release.image_id,
+            )
+            and release.capability_id == capability_id
+        )
+
     # Reading --------------------------------------------------------------------------------------
 
     async def entries(
@@ -118,7 +145,7 @@ class Auditing:
         start = None if since is None else parse_moment(since, now=self._context.clock.now())
 
         def query(db: Connection) -> list[dict[str, Any]]:
-            found = log.newest(db, subjects=subjects, since=start, limit=max(0, limit))
+            found = log.newest(db, subjects=subjects, since=start, limit=bounded(limit))
             return [self._describe(db, one) for one in found]
 
         return {"entries": await self._context.database.read(query)}

@@ -11,16 +11,14 @@ from itertools import takewhile
 from typing import Final
 
 from node.services.context import Context
+from node.services.loops import RETRY_S, forever
 from node.services.peering import Link, Peering
 from node.transport.driver import SessionClosedError
 from node.vault.database import WriteTransaction
 from node.vault.records import grants, outbox
 from node.vault.records.outbox import OutboxRow
-from protocol.errors import Reason, Refused
-from protocol.messages import Deliver, DeliverManifest, DeliverStatement, Message
-
-_RETRY_S: Final = 5.0
-"""Pause before a peer is asked again to take what it could not store."""
+from protocol.errors import Reason, Refused, RemoteProtocolError, SafelightError
+from protocol.messages import Deliver, DeliverManifest, DeliverStatement, Done, Message
 
 _BATCH: Final = 32
 """Statements in flight to one peer: hides the round trip, stays under the channel's bound."""
@@ -50,7 +48,9 @@ class Delivery:
         """Deliver what waits for a peer, now if there is a link."""
         self._wake.setdefault(peer, asyncio.Event()).set()
         if peer not in self._tasks:
-            self._tasks[peer] = asyncio.create_task(self._run(peer), name="deliver")
+            self._tasks[peer] = asyncio.create_task(
+                forever(lambda: self._run(peer), "delivery"), name="deliver"
+            )
 
     async def close(self) -> None:
         """Stop; what is not acknowledged stays in the outbox."""
@@ -69,8 +69,11 @@ class Delivery:
                 emptied = await self._empty(link, peer)
             except SessionClosedError:
                 continue
+            except SafelightError:
+                # Nonsense from the peer, or our own disk is full: neither is for ever.
+                emptied = False
             if not emptied:
-                asyncio.get_running_loop().call_later(_RETRY_S, wake.set)
+                asyncio.get_running_loop().call_later(RETRY_S, wake.set)
 
     async def _empty(self, link: Link, peer: bytes) -> bool:
         """Deliver what waits, in order; False where the peer cannot take something just now."""
@@ -92,7 +95,8 @@ class Delivery:
         return True
 
     async def _send(self, link: Link, row: OutboxRow) -> None:
-        await link.session.request(_message(row))
+        if not isinstance(await link.session.request(_message(row)), Done):
+            raise RemoteProtocolError("the peer does not acknowledge a delivery")
 
     async def _settle(self, rows: list[OutboxRow], results: list[BaseException | None]) -> bool:
         """Forget what the peer stored or will never take; say whether it may take some later."""

@@ -16,6 +16,7 @@ from node.errors import UsageError
 from node.services.context import Context
 from node.services.entries import draft
 from node.services.granted import Granted
+from node.services.loops import forever
 from node.services.membership import Membership
 from node.services.moments import rfc3339
 from node.services.whole import whole
@@ -51,7 +52,7 @@ class Ending:
 
     def start(self) -> None:
         """Begin to end capabilities when their time is over."""
-        self._expiry = asyncio.create_task(self._end_expired(), name="expiry")
+        self._expiry = asyncio.create_task(forever(self._end_expired, "expiry"), name="expiry")
 
     async def close(self) -> None:
         """Stop; what expires meanwhile ends at the next start."""
@@ -87,11 +88,11 @@ class Ending:
         async def end() -> list[GrantRow]:
             ended = (await self._context.database.write(job)).value
             await self._destroy([grant for grant in ended if grant.slot is not None])
+            for holder in {grant.holder for grant in ended}:
+                self._poke(holder)
             return ended
 
         ended = await whole(end())
-        for holder in {grant.holder for grant in ended}:
-            self._poke(holder)
         await self._wait_until_seen([grant for grant in ended if grant.revocation_seen is None])
         return {"revoked": [await self._describe(grant) for grant in ended]}
 

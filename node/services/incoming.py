@@ -6,12 +6,15 @@ Never here: decisions about a request.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from node.services.auditing import Auditing
 from node.services.context import Context
 from node.services.opening import Opening
 from node.services.peering import Link
 from node.services.receiving import Receiving
 from node.transport.driver import Reply
+from node.transport.streams import STREAM_PIECE_BYTES
 from node.vault.errors import VaultError
 from node.vault.records import grants, library
 from protocol.errors import Reason, Refused
@@ -91,5 +94,12 @@ class Incoming:
         blob = await self._context.database.read(lambda db: library.blob(db, blob_id))
         if blob is None or not 0 <= offset <= blob.sealed_bytes:
             raise Refused(Reason.UNKNOWN)
-        stream = self._context.vault.blobs.stream(blob_id, offset)
+        stream = self._pieces(blob_id, offset, blob.sealed_bytes)
         return Streamed(length=blob.sealed_bytes - offset), stream
+
+    async def _pieces(self, blob_id: bytes, offset: int, end: int) -> AsyncIterator[bytes]:
+        """Yield a file's bytes; it is not held open while a slow reader gives no credit."""
+        while offset < end:
+            size = min(STREAM_PIECE_BYTES, end - offset)
+            yield await self._context.vault.blobs.read_range(blob_id, offset, size)
+            offset += size

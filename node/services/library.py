@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
 from node.imaging.pool import ImagingError, Measured
@@ -26,10 +28,12 @@ from node.vault.records import Connection
 from node.vault.records import grants as grant_rows
 from node.vault.records import library as rows
 from node.vault.records.library import BlobRow, ImageRow
-from protocol.capability.terms import CLASSIFICATIONS
+from protocol.capability.terms import CLASSIFICATIONS, parse_rendition
+from protocol.errors import UnsupportedError
 from protocol.identity import clean_text
 from protocol.labels import NO_TEAM
 from protocol.limits import MAX_NAME_BYTES
+from protocol.policy import DEFAULT_PREVIEW_PIXELS
 from protocol.primitives import sha256
 from protocol.sealed_blob import BlobContext
 
@@ -40,6 +44,9 @@ THUMBNAIL_SIZES: Final = (256, 1024)
 
 _MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 """A file is held in memory once while it is imported."""
+
+_MOST_ROWS: Final = 1_000_000
+"""Rows of one listing."""
 
 _IN_FLIGHT: Final = 6
 """Files between reading and commit: overlaps decoding with the disk's syncs."""
@@ -63,11 +70,14 @@ class Library:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._importing: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        """By content: the same bytes are one picture, however many imports meet."""
 
     # Finding --------------------------------------------------------------------------------------
 
     async def resolve_image(self, text: str) -> ImageRow:
         """Return the picture that a name, id or id prefix means."""
+        text = _nfc(text)
         found = await self._context.database.read(lambda db: rows.find_images(db, text))
         image_id = _only(found, text, "image")
         row = await self._context.database.read(lambda db: rows.image(db, image_id))
@@ -76,13 +86,14 @@ class Library:
 
     async def resolve_album(self, text: str) -> bytes:
         """Return the id of the album that a name, id or id prefix means."""
+        text = _nfc(text)
         found = await self._context.database.read(lambda db: rows.find_albums(db, text))
         return _only(found, text, "album")
 
     async def resolve_many(self, what: list[str]) -> list[ImageRow]:
         """Return the pictures of images and albums as people name them, each once, in order."""
         chosen: dict[bytes, ImageRow] = {}
-        for text in what:
+        for text in map(_nfc, what):
             albums = await self._context.database.read(lambda db, t=text: rows.find_albums(db, t))  # type: ignore[misc]
             images = await self._context.database.read(lambda db, t=text: rows.find_images(db, t))  # type: ignore[misc]
             if len(albums) + len(images) > 1:
@@ -112,7 +123,11 @@ class Library:
 
         def search(db: Connection) -> list[dict[str, Any]]:
             found = rows.search(
-                db, words=query.split(), album_id=album_id, tag=tag, limit=max(0, limit)
+                db,
+                words=_nfc(query).replace("\0", " ").split(),
+                album_id=album_id,
+                tag=None if tag is None else _nfc(tag),
+                limit=bounded(limit),
             )
             return [
                 {
@@ -208,17 +223,12 @@ class Library:
         images: list[dict[str, Any]] = []
         done = 0
         slots = asyncio.Semaphore(_IN_FLIGHT)
-        first_of_content: dict[bytes, asyncio.Lock] = {}
 
         async def one(path: Path) -> None:
             nonlocal done
             async with slots:
                 try:
-                    images.append(
-                        await self._import_file(
-                            path, album, labels, classification, first_of_content
-                        )
-                    )
+                    images.append(await self._import_file(path, album, labels, classification))
                 except (ImportFileError, ImagingError) as error:
                     failed.append(_failure(path, error.code, str(error)))
                 done += 1
@@ -245,9 +255,7 @@ class Library:
         self, data: bytes, *, name: str, classification: str, provenance: bytes
     ) -> dict[str, Any]:
         """Import a picture that was saved under a capability, with where it came from."""
-        return await self._import_data(
-            data, name, None, [], classification, provenance=provenance, locks={}
-        )
+        return await self._import_data(data, name, None, [], classification, provenance=provenance)
 
     async def _import_file(
         self,
@@ -255,11 +263,10 @@ class Library:
         album: str | None,
         tags: list[str],
         classification: str,
-        locks: dict[bytes, asyncio.Lock],
     ) -> dict[str, Any]:
         data = await asyncio.to_thread(_read_file, path)
         imported = await self._import_data(
-            data, _name_of(path), album, tags, classification, provenance=None, locks=locks
+            data, _name_of(path), album, tags, classification, provenance=None
         )
         return {**imported, "_path": str(path)}
 
@@ -272,10 +279,10 @@ class Library:
         classification: str,
         *,
         provenance: bytes | None,
-        locks: dict[bytes, asyncio.Lock],
     ) -> dict[str, Any]:
         digest = await asyncio.to_thread(sha256, data)
-        async with locks.setdefault(digest, asyncio.Lock()):
+        lock = self._importing.setdefault(digest, asyncio.Lock())
+        async with lock:
             known = await self._context.database.read(lambda db: rows.images_by_content(db, digest))
             if known:
                 return await self._known_again(known[0], album, tags)
@@ -381,17 +388,13 @@ class Library:
         self, what: list[str], *, out: str, rendition: str, progress: Progress
     ) -> dict[str, Any]:
         """Write own pictures as new files, logged before each is written."""
-        if rendition != "original" and not rendition.startswith("preview"):
-            raise UsageError(
-                f"no rendition {rendition!r}", hint="write original, preview or preview:2048"
-            )
+        edge = _edge_of(rendition)
         chosen = await self.resolve_many(what)
         folder = Path(out)
         files = []
         for done, row in enumerate(chosen, 1):
             data, name = await self.read_blob(row.blob_id), row.name
-            if rendition != "original":
-                edge = int(rendition.partition(":")[2] or 2048)
+            if edge is not None:
                 rendered = await self._context.imaging.render_preview(data, edge)
                 data, name = rendered.data, f"{Path(name).stem}.{rendered.format}"
 
@@ -411,6 +414,31 @@ class Library:
             files.append({"path": str(path), "sha256": sha256(data).hex(), "bytes": len(data)})
             progress(done, len(chosen), "exporting")
         return {"files": files}
+
+
+def _edge_of(rendition: str) -> int | None:
+    """Return the long edge of a preview in pixels, None for the original."""
+    try:
+        wanted = parse_rendition(
+            f"preview:{DEFAULT_PREVIEW_PIXELS}" if rendition == "preview" else rendition
+        )
+    except UnsupportedError:
+        wanted = None
+    if wanted is None or wanted.kind == "clean":
+        raise UsageError(
+            f"no rendition {rendition!r} here", hint="write original, preview or preview:2048"
+        )
+    return wanted.pixels
+
+
+def bounded(limit: int) -> int:
+    """Return how many rows a listing may have at most."""
+    return max(0, min(limit, _MOST_ROWS))
+
+
+def _nfc(text: str) -> str:
+    """Return text composed as names are stored, however the keyboard composed it."""
+    return unicodedata.normalize("NFC", text)
 
 
 def describe(row: ImageRow) -> dict[str, Any]:
@@ -488,12 +516,15 @@ def _collect(paths: list[Path]) -> tuple[list[Path], list[dict[str, str]]]:
         failed.append(_failure(Path(error.filename), "unreadable", error.strerror or "unreadable"))
 
     for path in paths:
-        if path.is_dir():
-            files.update(dict.fromkeys(walk(path)))
-        elif path.exists() or path.is_symlink():
-            files[path] = None
-        else:
+        try:
+            if stat.S_ISDIR(path.stat().st_mode):
+                files.update(dict.fromkeys(walk(path)))
+            else:
+                files[path] = None
+        except FileNotFoundError:
             failed.append(_failure(path, "not_found", "there is no such file"))
+        except OSError as error:
+            failed.append(_failure(path, "unreadable", error.strerror or "unreadable"))
     return list(files), failed
 
 
@@ -504,7 +535,7 @@ def _read_file(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor, not a path
             status = os.fstat(file.fileno())
-            if not os.path.stat.S_ISREG(status.st_mode):  # type: ignore[attr-defined]
+            if not stat.S_ISREG(status.st_mode):
                 raise ImportFileError("not a regular file", code="not_a_file")
             if status.st_size > _MAX_FILE_BYTES:
                 raise ImportFileError("larger than 512 MiB", code="too_large")

@@ -7,6 +7,7 @@ Never here: the roster's rules (``protocol.roster``), or connections (``peering`
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from typing import Any
 
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
@@ -15,7 +16,7 @@ from node.services.entries import draft
 from node.services.moments import rfc3339
 from node.vault.database import WriteTransaction
 from node.vault.records import team as rows
-from protocol.errors import EncodingError, Reason, Refused, RemoteError
+from protocol.errors import Reason, Refused, RemoteError
 from protocol.identity import (
     Identity,
     clean_text,
@@ -111,6 +112,7 @@ class Membership:
 
     def resolve(self, who: str) -> Identity:
         """Return the member that a name or fingerprint prefix means."""
+        who = unicodedata.normalize("NFC", who)
         members = list(self.trusted.members.values())
         found = [one for one in members if one.name == who]
         found = found or [one for one in members if one.name.casefold() == who.casefold()]
@@ -316,12 +318,13 @@ class Membership:
         async with self._changing:
             trusted = self.trusted
             accepted: list[bytes] = []
-            for signed in versions:
+            # Two peers may tell of the same versions at once: what is known is no news.
+            known = set(trusted.signed_versions)
+            for signed in (one for one in versions if one not in known):
                 trusted = trusted.update_untrusted(signed)
                 accepted.append(signed)
-            if not accepted:
-                raise EncodingError("the roster update is empty")
-            await self._accept(trusted, accepted)
+            if accepted:
+                await self._accept(trusted, accepted)
 
     async def _accept(self, trusted: TrustedRoster, signed: list[bytes]) -> None:
         """Write new versions, log the change, then use them."""

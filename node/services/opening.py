@@ -15,6 +15,7 @@ from typing import Any, Final
 from node.services.clock import ClockGuard
 from node.services.context import Context
 from node.services.entries import draft
+from node.services.loops import forever
 from node.services.membership import Membership
 from node.services.peering import Link
 from node.services.witnessing import Witnessing
@@ -73,8 +74,7 @@ class Opening:
 
     def start(self) -> None:
         """Begin to write the counted summaries of denials, an earlier run's included."""
-        self._suppressed.set()
-        self._summaries = asyncio.create_task(self._summarise(), name="denials")
+        self._summaries = asyncio.create_task(forever(self._summarise, "denials"), name="denials")
 
     async def close(self) -> None:
         """Stop; summaries that are due come at the next start."""
@@ -99,9 +99,12 @@ class Opening:
         if grant is None or grant.holder != link.member.fingerprint:
             return await self._deny_unread(link, Reason.UNKNOWN)
         record = await self._keyslot(grant)
-        factor_ok = self._factor_ok(link, grant, record, body)
+        # Without its keyslot nothing can be released, whatever the factor: that is said instead.
+        factor_ok = record is None or self._factor_ok(link, grant, record, body)
         committed = await self._context.database.write(
-            lambda transaction: self._decide(transaction, link, body, factor_ok=factor_ok)
+            lambda transaction: self._decide(
+                transaction, link, body, factor_ok=factor_ok, has_key=record is not None
+            )
         )
         outcome = committed.value
         if isinstance(outcome, Reason):
@@ -110,15 +113,19 @@ class Opening:
                 capability=grant.capability_id.hex(),
             )  # fmt: skip
             return Denied(reason=outcome.value)
-        if record is None:
-            # Revoked between the two reads: counted, and nothing to release any more.
-            return Denied(reason=Reason.REVOKED.value)
+        assert record is not None, "what has no key is refused"
         return await self._release(grant, body, record, outcome, committed)
 
     # The decision ---------------------------------------------------------------------------------
 
     def _decide(
-        self, transaction: WriteTransaction, link: Link, body: OpenBody, *, factor_ok: bool
+        self,
+        transaction: WriteTransaction,
+        link: Link,
+        body: OpenBody,
+        *,
+        factor_ok: bool,
+        has_key: bool,
     ) -> _Counted | Reason:
         """Check, count and log one open inside the writer's transaction."""
         db = transaction.connection
@@ -146,12 +153,17 @@ class Opening:
                 released_at=earlier.released_at,
                 opened=earlier.opened_at is not None,
             )
+        if reason is None and not has_key:
+            reason = Reason.NOT_READY
         if reason is not None:
             self._log_denial(transaction, link, reason, grant.capability_id, image, now)
             return reason
         assert image is not None, "check refuses what is unknown"
         if earlier is not None:
-            self._log(transaction, "redelivered", link, grant, image, body, now)
+            if now - (earlier.redelivered_at or 0) > _MINUTE_MS:
+                # Once a minute: a holder that asks in a loop does not fill the log.
+                self._log(transaction, "redelivered", link, grant, image, body, now)
+                rows.mark_redelivered(db, body.open_id, now)
             return _Counted(log_index=earlier.log_index, opens_left=_left(terms, grant, image))
         left = rows.count_open(
             db,
@@ -173,6 +185,8 @@ class Opening:
                 log_index=index,
                 released_at=now,
                 opened_at=None,
+                saved_at=None,
+                redelivered_at=None,
             ),
         )
         return _Counted(log_index=index, opens_left=left)
@@ -191,7 +205,8 @@ class Opening:
         return GrantState(
             revoked=grant.revoked_at is not None,
             not_before=terms.not_before,
-            expires_at=grant.expires_at,
+            # What has ended stays ended, also where the clock steps back a little.
+            expires_at=grant.expires_at if grant.ended_at is None else 0,
             max_opens=terms.max_opens,
             opens_added=grant.opens_added,
             scope=terms.scope,
@@ -307,7 +322,6 @@ class Opening:
     async def _summarise(self) -> None:
         """Write the counted summary of each window of denials that is over."""
         while True:
-            await self._suppressed.wait()
             self._suppressed.clear()
             while await self._context.database.read(
                 lambda db: rows.suppressed_denials(db, before=2**62)
@@ -327,11 +341,12 @@ class Opening:
                 ):
                     await self._context.database.write(job)
                 await asyncio.sleep(1)
+            await self._suppressed.wait()
 
     # The second factor ----------------------------------------------------------------------------
 
     def _factor_ok(
-        self, link: Link, grant: GrantRow, record: KeyslotRecord | None, body: OpenBody
+        self, link: Link, grant: GrantRow, record: KeyslotRecord, body: OpenBody
     ) -> bool:
         """Compare the proof of the second factor; beyond a few wrong ones a minute, refuse all."""
         if parse_terms_untrusted(grant.terms).factor_salt is None:
@@ -340,7 +355,7 @@ class Opening:
         wrong = self._wrong_factors.setdefault(link.member.fingerprint, deque())
         while wrong and wrong[0] <= now - _MINUTE_MS:
             wrong.popleft()
-        if record is None or len(wrong) >= _WRONG_FACTORS_PER_MINUTE:
+        if len(wrong) >= _WRONG_FACTORS_PER_MINUTE:
             return False
         if factor_matches(
             record.proof_key,

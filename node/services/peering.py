@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 from node.errors import UnreachableError
+from node.faults import report_fault
 from node.services.context import Context
+from node.services.loops import forever
 from node.services.membership import Address, Membership
 from node.services.witnessing import Witnessing
 from node.transport.dialer import dial
@@ -31,6 +35,10 @@ _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 30.0
 _DIAL_TIMEOUT_S: Final = 5.0
 _GREETING_TIMEOUT_S: Final = 15.0
+_ROSTER_S: Final = 10.0
+"""How long the versions of a roster may take to come."""
+_MOST_LINKS: Final = 4
+"""Links with one member: two arise where both dial at once; more are never needed."""
 _STRANGER_S: Final = 10.0
 """How long somebody with an unknown key may take to show a newer roster."""
 
@@ -53,6 +61,8 @@ class Link:
     """The member's own greeting has passed: their log is the one they showed before."""
     greeted: bool = False
     """Both greetings have passed."""
+    roster_told: int = 0
+    """The newest roster version that this side has told of."""
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +84,10 @@ class Peering:
         self._listener: Listener | None = None
         self._links: dict[bytes, list[Link]] = {}
         self._dialling: dict[bytes, _Dialling] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._strangers: WeakSet[Session] = WeakSet()
+        """Sessions whose peer has had its one request."""
+        self._fetching_roster = asyncio.Lock()
         self._arrived = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
         self.on_link: Callable[[bytes], None] = lambda _fingerprint: None
@@ -91,7 +104,9 @@ class Peering:
             if not any_port:
                 raise
             self._listener = await self._listen(host, 0)
-        self._watch = asyncio.create_task(self._watch_addresses(), name="addresses")
+        self._watch = asyncio.create_task(
+            forever(self._watch_addresses, "watching addresses"), name="addresses"
+        )
 
     async def _listen(self, host: str, port: int) -> Listener:
         listener = Listener(
@@ -111,10 +126,12 @@ class Peering:
         """Stop dialling and close every link."""
         tasks = [one.task for one in self._dialling.values() if one.task is not None]
         tasks += [self._watch] if self._watch is not None else []
-        tasks += list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running = list(self._tasks)
+        for work in running:
+            work.cancel()
+        await asyncio.gather(*tasks, *running, return_exceptions=True)
         for links in list(self._links.values()):
             for link in list(links):
                 await link.session.close()
@@ -177,6 +194,7 @@ class Peering:
         """Keep one dial loop for each member with an address."""
         while True:
             self._membership.changed.clear()
+            self._tell_roster()
             known = await self._context.database.read(rows.addresses)
             for fingerprint in known:
                 if fingerprint == self._context.me or self._membership.member(fingerprint) is None:
@@ -185,9 +203,23 @@ class Peering:
                 dialling.wake.set()
                 if dialling.task is None:
                     dialling.task = asyncio.create_task(
-                        self._keep(fingerprint, dialling), name="dial"
+                        forever(partial(self._keep, fingerprint, dialling), "dialling"),
+                        name="dial",
                     )
             await self._membership.changed.wait()
+
+    def _tell_roster(self) -> None:
+        """Close the links of former members, and tell the others of a newer roster."""
+        for fingerprint, links in list(self._links.items()):
+            for link in links:
+                if self._membership.member(fingerprint) is None:
+                    self.spawn(link.session.close())
+                elif link.greeted and link.roster_told < self._membership.version:
+                    link.roster_told = self._membership.version
+                    self.spawn(link.session.request(self._my_roster()))
+
+    def _my_roster(self) -> RosterUpdate:
+        return RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
 
     async def _keep(self, fingerprint: bytes, dialling: _Dialling) -> None:
         """Dial until reached, wait until lost, again; back off while it fails."""
@@ -237,9 +269,9 @@ class Peering:
         """Greet a member who dialled; a stranger first has to show a roster."""
         member = self._membership.member_by_agreement(session.peer_key)
         if member is not None:
-            self._spawn(self._begin(session, member))
+            self.spawn(self._begin(session, member))
         else:
-            self._spawn(self._end_stranger(session))
+            self.spawn(self._end_stranger(session))
 
     async def _end_stranger(self, session: Session) -> None:
         """Close the session of somebody who has not shown a roster with themselves in time."""
@@ -260,29 +292,32 @@ class Peering:
             await session.close()
             return False
         link.greeted = True
+        self._tell_roster()
         async with self._arrived:
             self._arrived.notify_all()
-        self._spawn(self._note_contact(member.fingerprint))
+        self.spawn(self._note_contact(member.fingerprint))
         self._context.events.tell("peer", name=member.name, online=True)
         self.on_link(member.fingerprint)
         return True
 
     def _add_link(self, session: Session, member: Identity) -> Link:
         link = Link(session=session, member=member)
-        self._links.setdefault(member.fingerprint, []).append(link)
-        self._spawn(self._forget_when_closed(link))
+        links = self._links.setdefault(member.fingerprint, [])
+        links.append(link)
+        for old in links[:-_MOST_LINKS]:
+            self.spawn(old.session.close())
+        self.spawn(self._forget_when_closed(link))
         return link
 
     async def _greet(self, link: Link) -> None:
         hello = await self._hello(link.member.fingerprint)
+        link.roster_told = hello.roster_version
         try:
             await link.session.request(hello)
         except Refused as refusal:
             if refusal.reason is not Reason.NOT_MEMBER:
                 raise
-            await link.session.request(
-                RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
-            )
+            await link.session.request(self._my_roster())
             await link.session.request(hello)
 
     async def _hello(self, fingerprint: bytes) -> Hello:
@@ -309,14 +344,19 @@ class Peering:
 
         await self._context.database.write(job)
 
-    def _spawn(self, work: Awaitable[object]) -> None:
-        async def run() -> None:
-            with contextlib.suppress(SafelightError):
-                await work
-
-        task = asyncio.create_task(run())
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run work beside everything else, until it ends or the node stops."""
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, SafelightError):
+            report_fault("a link", error)
 
     # Requests -------------------------------------------------------------------------------------
 
@@ -324,9 +364,7 @@ class Peering:
         """Answer a request of a session; a stranger may only show a roster (4.6)."""
         member = self._membership.member_by_agreement(session.peer_key)
         if member is None:
-            if not isinstance(request, RosterUpdate):
-                raise Refused(Reason.NOT_MEMBER)
-            return await self._take_roster(session, request)
+            return await self._hear_stranger(session, request)
         link = self._link_of(session, member)
         match request:
             case Hello():
@@ -343,6 +381,16 @@ class Peering:
             raise Refused(Reason.NOT_READY)
         assert self._serve is not None, "sessions exist only after start"
         return await self._serve(link, request)
+
+    async def _hear_stranger(self, session: Session, request: Request) -> Reply:
+        """Answer the one request that somebody unknown has; then they are known, or gone."""
+        if not isinstance(request, RosterUpdate):
+            raise Refused(Reason.NOT_MEMBER)
+        if session in self._strangers:
+            self.spawn(session.close())
+            raise Refused(Reason.NOT_MEMBER)
+        self._strangers.add(session)
+        return await self._take_roster(session, request)
 
     def _link_of(self, session: Session, member: Identity) -> Link:
         """Return the link of a member's session."""
@@ -370,22 +418,27 @@ class Peering:
             await self._fetch_roster(session)
         member = self._membership.member_by_agreement(session.peer_key)
         if member is None:
-            self._spawn(session.close())
+            self.spawn(session.close())
             raise Refused(Reason.NOT_MEMBER)
         if not self._link_of(session, member).greeted:
-            self._spawn(self._begin(session, member))
+            self.spawn(self._begin(session, member))
         return Done()
 
     async def _fetch_roster(self, session: Session) -> None:
         """Fetch and accept the peer's newer roster versions; Refused where they are not good."""
-        _, stream = await session.request_stream(RosterFetch(have_version=self._membership.version))
-        received = bytearray()
-        async for piece in stream:
-            received += piece
-            if len(received) > MAX_ROSTER_UPDATE_BYTES:
-                raise Refused(Reason.UNKNOWN, "roster update is over its limit")
         try:
-            await self._membership.update_untrusted(bytes(received))
+            async with asyncio.timeout(_ROSTER_S), self._fetching_roster:
+                _, stream = await session.request_stream(
+                    RosterFetch(have_version=self._membership.version)
+                )
+                received = bytearray()
+                async for piece in stream:
+                    received += piece
+                    if len(received) > MAX_ROSTER_UPDATE_BYTES:
+                        raise Refused(Reason.UNKNOWN, "roster update is over its limit")
+                await self._membership.update_untrusted(bytes(received))
+        except TimeoutError:
+            raise Refused(Reason.NOT_READY) from None
         except RemoteError:
             raise Refused(Reason.NOT_MEMBER) from None
 

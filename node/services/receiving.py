@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from node.errors import AmbiguousError, TamperedError, UnknownError
 from node.services.context import Context
 from node.services.entries import draft
 from node.services.library import Progress, blob_row
+from node.services.loops import forever
 from node.services.membership import Membership
 from node.services.moments import readable, rfc3339
 from node.services.peering import Link, Peering
@@ -49,6 +52,7 @@ from protocol.capability.terms import (
 )
 from protocol.errors import AuthenticationError, Reason, Refused, RemoteError
 from protocol.identity import Identity
+from protocol.limits import MAX_CLOCK_STEP_BACK_MS
 from protocol.messages import (
     Answer,
     Deliver,
@@ -64,6 +68,15 @@ from protocol.sealed_blob import open_sealed
 
 MAX_SEALED_LIST_BYTES: Final = 64 * 1024 * 1024
 """A list of as many pictures as a capability may have."""
+
+_LISTS_AT_ONCE: Final = 4
+"""Image lists in memory at once, whoever sends them."""
+
+_LIST_S: Final = 60.0
+"""How long one image list may take."""
+
+_MOST_HELD: Final = 10_000
+"""Live capabilities of one issuer: bounds what a member can fill another's disk with."""
 
 _REACH_S: Final = 10.0
 """How long a fetch waits for the issuer."""
@@ -89,11 +102,15 @@ class Receiving:
         self._expiry: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
         self._deadlines_changed = asyncio.Event()
-        self._fetching: dict[bytes, asyncio.Lock] = {}
+        self._fetching: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
+        self._lists_of: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def start(self) -> None:
         """Begin to drop what expires."""
-        self._expiry = asyncio.create_task(self._end_expired(), name="held expiry")
+        self._expiry = asyncio.create_task(
+            forever(self._end_expired, "expiry of what is held"), name="held expiry"
+        )
 
     async def close(self) -> None:
         """Stop; what expires meanwhile is dropped at the next start."""
@@ -118,8 +135,17 @@ class Receiving:
             raise Refused(Reason.UNKNOWN)
         known = await self._context.database.read(lambda db: rows.held_by_hash(db, opened.hash))
         if known is None:
-            await self._store(opened, await self._fetch_list(link, opened))
+            await self._take_in(link, opened)
         return Done()
+
+    async def _take_in(self, link: Link, opened: OpenedCapability) -> None:
+        """Fetch the list and store the capability: one at a time of an issuer, few in all."""
+        lock = self._lists_of.setdefault(link.member.fingerprint, asyncio.Lock())
+        try:
+            async with lock, self._lists, asyncio.timeout(_LIST_S):
+                await self._store(opened, await self._fetch_list(link, opened))
+        except TimeoutError:
+            raise Refused(Reason.NOT_READY) from None
 
     async def _fetch_list(self, link: Link, opened: OpenedCapability) -> tuple[ImageItem, ...]:
         """Fetch and verify the image list before the capability counts as received."""
@@ -163,8 +189,14 @@ class Receiving:
 
         def job(transaction: WriteTransaction) -> None:
             db = transaction.connection
-            if rows.held(db, terms.capability_id) is not None:
+            earlier = rows.held(db, terms.capability_id)
+            if earlier is not None:
+                if earlier.capability_hash != opened.hash:
+                    # Another capability has this id: nothing of it is replaced.
+                    raise Refused(Reason.UNKNOWN)
                 return
+            if rows.live_of(db, row.issuer) >= _MOST_HELD:
+                raise Refused(Reason.POLICY)
             rows.insert_held(db, row, [(item.image_id, item.name) for item in items])
             transaction.append(
                 draft(
@@ -412,7 +444,7 @@ class Receiving:
         if not wanted:
             return images
         chosen: dict[bytes, HeldImageRow] = {}
-        for text in wanted:
+        for text in (unicodedata.normalize("NFC", one) for one in wanted):
             found = [image for image in images if image.name == text]
             found = found or [
                 image
@@ -449,11 +481,19 @@ class Receiving:
             "until": None,
         }
 
+    async def current(self, row: HeldRow) -> HeldRow:
+        """Return a held capability as it is by now."""
+        found = await self._context.database.read(lambda db: rows.held(db, row.capability_id))
+        assert found is not None, "held capabilities are never deleted"
+        return found
+
     def check_live(self, row: HeldRow) -> None:
         """Raise Refused where this node knows that a capability is over."""
         if row.revoked_at is not None:
             raise Refused(Reason.REVOKED, "the issuer has revoked that capability")
-        if row.expires_at <= self._context.clock.now() or row.holder_share is None:
+        late = self._context.clock.now() - MAX_CLOCK_STEP_BACK_MS
+        if row.expires_at <= late or row.holder_share is None:
+            # Until then the issuer is asked, whose clock alone decides.
             raise Refused(Reason.EXPIRED, "that capability has expired")
 
     async def wait_ready(
@@ -491,8 +531,10 @@ class Receiving:
         manifest = verify_manifest_untrusted(
             image.manifest, issuer=issuer, team_id=self._membership.team_id
         )
-        # By content: several capabilities may name the same bytes.
-        async with self._fetching.setdefault(manifest.ciphertext_sha256, asyncio.Lock()):
+        # By content and issuer: several capabilities may name the same bytes.
+        transfer = row.issuer + manifest.ciphertext_sha256
+        lock = self._fetching.setdefault(transfer, asyncio.Lock())
+        async with lock:
             current = await self._context.database.read(
                 lambda db: rows.held_image(db, row.capability_id, image.image_id)
             )
@@ -503,7 +545,9 @@ class Receiving:
 
     async def _fetch_one(self, row: HeldRow, image: HeldImageRow, manifest: Manifest) -> bytes:
         incoming = await self._context.vault.blobs.receive(
-            length=manifest.ciphertext_bytes, sha256=manifest.ciphertext_sha256
+            length=manifest.ciphertext_bytes,
+            sha256=manifest.ciphertext_sha256,
+            source=row.issuer,
         )
         try:
             link = await self._peering.reach(row.issuer, _REACH_S)
@@ -530,17 +574,21 @@ class Receiving:
             rendition_id=manifest.rendition_id,
         )
 
-        def job(transaction: WriteTransaction) -> None:
-            library.insert_blob(
-                transaction.connection,
-                blob_row("received", None, context, sealed),
-                now=self._context.clock.now(),
-            )
-            rows.set_ciphertext(
-                transaction.connection, row.capability_id, image.image_id, sealed.blob_id
-            )
+        def job(transaction: WriteTransaction) -> HeldRow:
+            db = transaction.connection
+            current = rows.held(db, row.capability_id)
+            assert current is not None, "held capabilities are never deleted"
+            if current.holder_share is not None:
+                blob = blob_row("received", None, context, sealed)
+                library.insert_blob(db, blob, now=self._context.clock.now())
+                rows.set_ciphertext(db, row.capability_id, image.image_id, sealed.blob_id)
+            return current
 
-        await self._context.database.write(job)
+        current = (await self._context.database.write(job)).value
+        if current.holder_share is None:
+            # It ended while its bytes were on their way.
+            await self._delete([sealed.blob_id])
+            self.check_live(current)
         return sealed.blob_id
 
     async def _fill(self, link: Link, incoming: Incoming, manifest: Manifest) -> None:
@@ -561,26 +609,29 @@ class Receiving:
     async def _end_expired(self) -> None:
         while True:
             self._deadlines_changed.clear()
-            now = self._context.clock.now()
-            for capability_id in await self._context.database.read(
-                lambda db, now=now: rows.expired(db, now)  # type: ignore[misc]
-            ):
-                self._drop_pixels(capability_id)
-                ended = await self._context.database.write(
-                    lambda transaction, c=capability_id: rows.end(  # type: ignore[misc]
-                        transaction.connection, c, revoked_at=None
-                    )
-                )
-                await self._delete(ended.value)
+            await self._end_those_over()
             deadline = await self._context.database.read(rows.next_expiry)
-            pause = (
-                None
-                if deadline is None
-                else min(max(0.05, (deadline - self._context.clock.now()) / 1000), 3600.0)
-            )
+            pause = None
+            if deadline is not None:
+                left = deadline + MAX_CLOCK_STEP_BACK_MS - self._context.clock.now()
+                pause = min(max(0.05, left / 1000), 3600.0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._deadlines_changed.wait()
+
+    async def _end_those_over(self) -> None:
+        """Drop what is over by any clock that an issuer may go by."""
+        before = self._context.clock.now() - MAX_CLOCK_STEP_BACK_MS
+
+        def job(transaction: WriteTransaction) -> list[tuple[bytes, list[bytes]]]:
+            db = transaction.connection
+            return [(one, rows.end(db, one, revoked_at=None)) for one in rows.expired(db, before)]
+
+        if not await self._context.database.read(lambda db: rows.expired(db, before)):
+            return
+        for capability_id, blobs in (await self._context.database.write(job)).value:
+            self._drop_pixels(capability_id)
+            await self._delete(blobs)
 
     async def _delete(self, blobs: list[bytes]) -> None:
         if blobs:

@@ -16,6 +16,7 @@ from node.imaging.pool import ImagingError
 from node.services.context import Context
 from node.services.entries import draft
 from node.services.library import blob_row
+from node.services.loops import forever
 from node.services.membership import Membership
 from node.vault.database import WriteTransaction
 from node.vault.errors import DamagedError
@@ -72,8 +73,7 @@ class Rendering:
 
     def start(self) -> None:
         """Begin with what an earlier run left."""
-        self._wake.set()
-        self._task = asyncio.create_task(self._run(), name="render")
+        self._task = asyncio.create_task(forever(self._run, "rendering"), name="render")
 
     def wake(self) -> None:
         """Look for pictures that wait."""
@@ -87,10 +87,10 @@ class Rendering:
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
             self._wake.clear()
             while await self._serve_some():
                 pass
+            await self._wake.wait()
 
     async def _serve_some(self) -> bool:
         """Serve some pictures, the oldest first; say whether others may be left."""

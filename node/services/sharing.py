@@ -314,6 +314,7 @@ class Sharing:
             opens=0,
             last_open=None,
             delivered_at=None,
+            received_at=None,
             revoked_at=None,
             revocation_seen=None,
             ended_at=None,

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
-from node.errors import TamperedError, UsageError
+from node.errors import TamperedError, UnreachableError, UsageError
 from node.imaging.pool import Pixels
 from node.services.context import Context
 from node.services.entries import draft
@@ -22,9 +23,10 @@ from node.services.library import Library, Progress
 from node.services.membership import Membership
 from node.services.peering import Peering
 from node.services.receiving import Receiving
+from node.services.witnessing import Witnessing
 from node.vault.database import WriteTransaction
 from node.vault.records import held as rows
-from node.vault.records import library, outbox
+from node.vault.records import library, outbox, team
 from node.vault.records.held import HeldImageRow, HeldRow
 from protocol.audit.checkpoint import origin_of
 from protocol.capability.keys import (
@@ -50,7 +52,7 @@ from protocol.capability.terms import Terms, parse_terms_untrusted
 from protocol.encoding import encode
 from protocol.errors import LogError, Reason, Refused, RemoteError
 from protocol.identity import Identity
-from protocol.limits import PIXELS_SHOWN_MS
+from protocol.limits import MAX_CLOCK_STEP_BACK_MS, PIXELS_SHOWN_MS
 from protocol.messages import OpenRequest, Released
 from protocol.primitives import sha256
 
@@ -91,10 +93,11 @@ class PixelStore:
     def __init__(self) -> None:
         self._shown: dict[bytes, _Shown] = {}
 
-    def keep(self, open_id: bytes, capability_id: bytes, data: bytes) -> None:
-        """Hold a picture until one of the reasons to drop it."""
+    def keep(self, open_id: bytes, capability_id: bytes, data: bytes, *, left: int) -> None:
+        """Hold a picture until one of the reasons to drop it; it expires in ``left`` ms."""
         self.drop(open_id)
-        timer = asyncio.get_running_loop().call_later(PIXELS_SHOWN_MS / 1000, self.drop, open_id)
+        seconds = max(0, min(left, PIXELS_SHOWN_MS)) / 1000
+        timer = asyncio.get_running_loop().call_later(seconds, self.drop, open_id)
         self._shown[open_id] = _Shown(capability_id=capability_id, data=data, timer=timer)
 
     def data(self, open_id: bytes) -> bytes | None:
@@ -128,6 +131,7 @@ class Viewing:
         context: Context,
         membership: Membership,
         peering: Peering,
+        witnessing: Witnessing,
         receiving: Receiving,
         library_service: Library,
         pixels: PixelStore,
@@ -137,11 +141,12 @@ class Viewing:
         self._context = context
         self._membership = membership
         self._peering = peering
+        self._witnessing = witnessing
         self._receiving = receiving
         self._library = library_service
         self._pixels = pixels
         self._poke = poke
-        self._opening: dict[bytes, asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     # Open -----------------------------------------------------------------------------------------
 
@@ -158,7 +163,15 @@ class Viewing:
             )
         derived = await self._derive(row, factor)
         opened = await self._open_one(row, images[0], derived, wait=wait)
-        self._pixels.keep(opened.open_id, row.capability_id, opened.data)
+        # A revocation that came meanwhile has dropped the pixels there were: no new ones.
+        current = await self._receiving.current(row)
+        self._receiving.check_live(current)
+        self._pixels.keep(
+            opened.open_id,
+            row.capability_id,
+            opened.data,
+            left=current.expires_at + MAX_CLOCK_STEP_BACK_MS - self._context.clock.now(),
+        )
         return {
             "image": opened.manifest.image_id.hex(),
             "name": images[0].name,
@@ -214,7 +227,8 @@ class Viewing:
         terms = parse_terms_untrusted(row.terms)
         if terms.not_before > self._context.clock.now() + 120_000:
             raise Refused(Reason.NOT_YET, "that capability is not valid yet")
-        async with self._opening.setdefault(row.capability_id + image.image_id, asyncio.Lock()):
+        lock = self._opening.setdefault(row.capability_id + image.image_id, asyncio.Lock())
+        async with lock:
             image = await self._receiving.wait_ready(row, image.image_id, wait)
             blob_id = await self._receiving.ensure_ciphertext(row, image)
             # An open_id whose answer was lost is asked for again before a new one is made.
@@ -260,7 +274,12 @@ class Viewing:
         manifest = verify_manifest_untrusted(
             image.manifest, issuer=issuer, team_id=self._membership.team_id
         )
-        link = await self._peering.reach(row.issuer, _REACH_S)
+        try:
+            link = await self._peering.reach(row.issuer, _REACH_S)
+        except UnreachableError:
+            if row.expires_at <= self._context.clock.now():
+                raise Refused(Reason.EXPIRED, "that capability has expired") from None
+            raise
         body = OpenBody(
             capability_hash=row.capability_hash,
             rendition_id=manifest.rendition_id,
@@ -282,9 +301,12 @@ class Viewing:
             raise
         if not isinstance(answer, Released):
             raise TamperedError("the issuer answers an open with something else")
-        release = self._verify(answer, body, manifest, issuer)
+        release = await self._verify(answer, body, manifest, issuer)
         data = await self._decrypt(row, manifest, blob_id, release, factor)
-        await self._log_with_receipt(row, image.image_id, open_id, release, "opened", issuer)
+        await self._log_with_receipt(
+            row, image.image_id, open_id, release, "opened", issuer, head=answer.checkpoint
+        )
+        self._peering.spawn(self._witnessing.follow(link.session, issuer))
         return _Opened(open_id=open_id, manifest=manifest, release=release, data=data)
 
     async def _denied(
@@ -301,22 +323,24 @@ class Viewing:
                 raise _SpentBeforeError
         raise Refused(reason, _WHY[reason].format(name=image.name))
 
-    def _verify(
+    async def _verify(
         self, answer: Released, body: OpenBody, manifest: Manifest, issuer: Identity
     ) -> VerifiedRelease:
         try:
-            return verify_release_untrusted(
+            release = verify_release_untrusted(
                 answer,
                 body=body,
                 manifest=manifest,
                 issuer=issuer,
                 origin=origin_of(issuer.fingerprint),
             )
+            await self._witnessing.check_release(issuer, release.checkpoint)
         except (LogError, RemoteError) as error:
             raise TamperedError(
                 f"the issuer's release does not verify: {error}",
                 hint="nothing of it was used; tell the issuer",
             ) from error
+        return release
 
     async def _decrypt(
         self,
@@ -336,7 +360,9 @@ class Viewing:
                 issuer_share=release.issuer_share,
             )
             blob = await self._context.database.read(lambda db: library.blob(db, blob_id))
-            assert blob is not None, "fetched a moment ago"
+            if blob is None:
+                self._receiving.check_live(await self._receiving.current(row))
+            assert blob is not None, "live capabilities keep their ciphertext"
             return await self._context.vault.blobs.open_bytes(blob_id, key, blob.context)
         except RemoteError as error:
             raise TamperedError(
@@ -351,6 +377,8 @@ class Viewing:
         release: VerifiedRelease,
         event: str,
         issuer: Identity,
+        *,
+        head: bytes | None = None,
     ) -> None:
         """Log what was done here, and queue the signed receipt for the issuer's log."""
         now = self._context.clock.now()
@@ -370,6 +398,13 @@ class Viewing:
             if event == "opened":
                 rows.answer_open(db, open_id, now)
                 rows.count_open(db, row.capability_id, image_id)
+            if head is not None:
+                team.add_release_head(
+                    db,
+                    origin=release.checkpoint.origin,
+                    size=release.checkpoint.size,
+                    note=head,
+                )
             transaction.append(
                 draft(
                     event,

@@ -6,29 +6,45 @@ Never here: tree arithmetic (``protocol.audit``) or the own log's writing.
 
 from __future__ import annotations
 
+from typing import Final
+
 from node.services.context import Context
 from node.services.entries import draft
 from node.transport.driver import Session
 from node.vault import log_store
 from node.vault.database import WriteTransaction
-from node.vault.records import Connection
+from node.vault.records import Connection, get_meta, set_meta
 from node.vault.records import team as rows
 from protocol.audit.checkpoint import Checkpoint, open_checkpoint_untrusted, origin_of
 from protocol.audit.proof import verify_consistency
+from protocol.audit.tree import Frontier
 from protocol.errors import LogError, Reason, Refused, RemoteError
 from protocol.identity import Identity
 from protocol.messages import FetchHead, Head, Hello
+
+_BEHIND: Final = "log_behind"
+"""Key in ``meta``: a peer has shown a head of this log that this log does not extend."""
+
+_TRIES: Final = 5
+"""Proofs asked for before a log that grows between two of them is left for the next contact."""
 
 
 class Witnessing:
     """Keeps the newest verified head of every peer's log."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, behind: bool) -> None:
         self._context = context
-        self.behind = False
-        """A peer proved a later head of this node's own log: it was restored or cloned."""
+        self.behind = behind
+        """This node's log is not the one its peers hold heads of, or its keyslots are not those
+        of its index: it was restored or cloned. It appends and releases nothing."""
         self._alarmed: set[tuple[bytes, str]] = set()
         """Alarms already raised in this run: a peer that comes again does not fill the log."""
+
+    @classmethod
+    async def load(cls, context: Context) -> Witnessing:
+        """Return what the vault knows."""
+        known = await context.database.read(lambda db: get_meta(db, _BEHIND))
+        return cls(context, behind=known is not None or context.vault.restored)
 
     async def heads(self, fingerprint: bytes) -> tuple[bytes, bytes]:
         """Return the own newest head and the newest one held of a peer; empty where none."""
@@ -39,11 +55,6 @@ class Witnessing:
             return (b"" if mine is None else mine.note, b"" if yours is None else yours[1])
 
         return await self._context.database.read(query)
-
-    async def check_heads(self, session: Session, member: Identity, hello: Hello) -> None:
-        """Check and keep what a peer says of both logs; Refused after an alarm."""
-        await self._check_own(member, hello.your_head)
-        await self._check_theirs(session, member, hello.my_head)
 
     async def answer_head(self, request: FetchHead) -> Head:
         """Return the own newest head with the proof that it extends an older one."""
@@ -59,74 +70,135 @@ class Witnessing:
 
         return await self._context.database.read(query)
 
+    # On contact -----------------------------------------------------------------------------------
+
+    async def check_heads(self, session: Session, member: Identity, hello: Hello) -> None:
+        """Check and keep what a peer says of both logs; Refused after an alarm."""
+        await self._check_own(member, hello.your_head)
+        try:
+            await self._check_theirs(session, member, hello.my_head)
+            await self._check_release_heads(session, member)
+        except RemoteError as error:
+            await self._alarm(member, str(error))
+            raise Refused(Reason.UNKNOWN, "the log's head does not fit") from None
+
     async def _check_own(self, member: Identity, note: bytes) -> None:
+        """Compare the head that a peer holds of this log with this log."""
         if not note:
             return
         public = self._context.identity.public
         try:
-            theirs = open_checkpoint_untrusted(
-                note, origin=origin_of(public.fingerprint), log_public=public.log_key
-            )
+            theirs = open_checkpoint_untrusted(note, origin_of(public.fingerprint), public.log_key)
         except RemoteError:
             return  # Not signed by this node: it proves nothing about this node.
-        mine = await self._context.database.read(log_store.head)
-        if (mine is None or theirs.size > mine.size) and not self.behind:
+
+        def extends(db: Connection) -> bool:
+            mine = log_store.head(db)
+            if mine is None or theirs.size > mine.size:
+                return False
+            tree = Frontier.from_nodes(theirs.size, log_store.node_reader(db))
+            return tree.root() == theirs.root
+
+        if not self.behind and not await self._context.database.read(extends):
             self.behind = True
-            await self._alarm(member, "the own log is behind a head that it signed before")
+            await self._alarm(
+                member, "the own log does not extend a head that it signed before", own=True
+            )
 
     async def _check_theirs(self, session: Session, member: Identity, note: bytes) -> None:
         origin = origin_of(member.fingerprint)
         held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
+        if not note and held is None:
+            return
+        told = open_checkpoint_untrusted(note, origin, member.log_key)
+        if held is not None:
+            told, note = await self._extend(session, member, held[1], at_least=told)
+        await self._keep(member, told, note)
+
+    # After a release ------------------------------------------------------------------------------
+
+    async def check_release(self, member: Identity, head: Checkpoint) -> None:
+        """Raise LogError, after an alarm, for a release under a head older than one held."""
+        origin = origin_of(member.fingerprint)
+        held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
+        if held is None:
+            return
+        known = open_checkpoint_untrusted(held[1], origin, member.log_key)
+        if head.size < known.size or (head.size == known.size and head.root != known.root):
+            await self._alarm(member, "a release stands in a log that is not the one shown before")
+            raise LogError("the release's head does not extend the log that was shown before")
+
+    async def follow(self, session: Session, member: Identity) -> None:
+        """Prove that the peer's log extends every head that its releases showed."""
         try:
-            if not note and held is None:
-                return
-            told = open_checkpoint_untrusted(note, origin=origin, log_public=member.log_key)
-            if held is not None:
-                told, note = await self._extend(session, member, told, note, held)
-        except (LogError, RemoteError) as error:
+            await self._check_release_heads(session, member)
+        except RemoteError as error:
             await self._alarm(member, str(error))
-            raise Refused(Reason.UNKNOWN, "the log's head does not fit") from None
+            await session.close()
+
+    async def _check_release_heads(self, session: Session, member: Identity) -> None:
+        origin = origin_of(member.fingerprint)
+        for note in await self._context.database.read(lambda db: rows.release_heads(db, origin)):
+            held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
+            for _ in range(_TRIES):
+                # Both the head held and the release's must lead to one and the same new head.
+                first = await self._extend(session, member, note)
+                if held is None or held[1] == note:
+                    break
+                second = await self._extend(session, member, held[1], at_least=first[0])
+                if second[0] == first[0]:
+                    break
+            else:
+                return
+            await self._keep(member, *first, proven=note)
+
+    async def _extend(
+        self, session: Session, member: Identity, note: bytes, *, at_least: Checkpoint | None = None
+    ) -> tuple[Checkpoint, bytes]:
+        """Return the peer's newest head, which provably extends a note, or raise LogError."""
+        origin = origin_of(member.fingerprint)
+        old = open_checkpoint_untrusted(note, origin, member.log_key)
+        if at_least is not None and at_least == old:
+            return old, note
+        answer = await session.request(FetchHead(from_size=old.size))
+        if not isinstance(answer, Head):
+            raise LogError("the peer does not show its head")
+        new = open_checkpoint_untrusted(answer.note, origin, member.log_key)
+        if new.size < max(old.size, 0 if at_least is None else at_least.size):
+            raise LogError("the peer's log is shorter than it was")
+        verify_consistency(old.size, new.size, old.root, new.root, answer.proof)
+        return new, answer.note
+
+    async def _keep(
+        self, member: Identity, head: Checkpoint, note: bytes, *, proven: bytes | None = None
+    ) -> None:
+        """Keep a verified head, and forget a release's head that it is proven to extend."""
+        origin = origin_of(member.fingerprint)
 
         def job(transaction: WriteTransaction) -> None:
             rows.set_peer_head(
                 transaction.connection,
                 origin=origin,
                 fingerprint=member.fingerprint,
-                size=told.size,
+                size=head.size,
                 note=note,
                 now=self._context.clock.now(),
             )
+            if proven is not None:
+                rows.remove_release_head(transaction.connection, origin=origin, note=proven)
 
         await self._context.database.write(job)
 
-    async def _extend(
-        self,
-        session: Session,
-        member: Identity,
-        told: Checkpoint,
-        note: bytes,
-        held: tuple[int, bytes],
-    ) -> tuple[Checkpoint, bytes]:
-        """Return the peer's head that provably extends the held one; LogError where none does."""
-        origin = origin_of(member.fingerprint)
-        old = open_checkpoint_untrusted(held[1], origin=origin, log_public=member.log_key)
-        if told.size == old.size and told.root == old.root:
-            return told, note
-        answer = await session.request(FetchHead(from_size=old.size))
-        if not isinstance(answer, Head):
-            raise LogError("the peer does not show its head")
-        new = open_checkpoint_untrusted(answer.note, origin=origin, log_public=member.log_key)
-        if new.size < max(old.size, told.size):
-            raise LogError("the peer's log is shorter than it was")
-        verify_consistency(old.size, new.size, old.root, new.root, answer.proof)
-        return new, answer.note
+    # Alarms ---------------------------------------------------------------------------------------
 
-    async def _alarm(self, member: Identity, detail: str) -> None:
+    async def _alarm(self, member: Identity, detail: str, *, own: bool = False) -> None:
         if (member.fingerprint, detail) in self._alarmed:
             return
         self._alarmed.add((member.fingerprint, detail))
 
         def job(transaction: WriteTransaction) -> None:
+            if own:
+                set_meta(transaction.connection, _BEHIND, b"1")
             transaction.append(
                 draft(
                     "witness_alarm",

@@ -11,6 +11,7 @@ Never here: what stands in the files (``blobs``, ``receiving``).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -78,9 +79,9 @@ class BlobFolder:
         """Return where the file of a blob is, or would be."""
         return blob_path(self._folder, blob_id)
 
-    def part(self, sha256: bytes) -> Path:
+    def part(self, transfer: bytes) -> Path:
         """Return where the bytes of a transfer gather."""
-        return self._folder / _INCOMING / f"{sha256.hex()}.part"
+        return self._folder / _INCOMING / f"{transfer.hex()}.part"
 
     def name(self, written: Path, blob_id: bytes) -> None:
         """Give a synced file of this folder its name, durably."""
@@ -101,13 +102,14 @@ class BlobFolder:
 
     def sweep(self, known: Collection[bytes], *, now: int) -> Swept:
         """Remove temporary files, files whose id is not known, and parts that are too old."""
-        shards = sorted(self._folder.glob("??/*"))
-        temporary = [path for path in shards if path.suffix == ".tmp"]
-        orphans = [
-            path
-            for path in shards
-            if _BLOB_NAME.fullmatch(path.name) and bytes.fromhex(path.name) not in known
-        ]
+        temporary, orphans = [], []
+        # A large library has hundreds of thousands of files, so only what goes becomes a Path.
+        for shard in sorted(self._folder.glob("??")):
+            for name in os.listdir(shard):  # noqa: PTH208
+                if name.endswith(".tmp"):
+                    temporary.append(shard / name)
+                elif _BLOB_NAME.fullmatch(name) and bytes.fromhex(name) not in known:
+                    orphans.append(shard / name)
         parts = [
             path
             for path in self._folder.glob(f"{_INCOMING}/*.part")

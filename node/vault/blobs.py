@@ -24,7 +24,7 @@ from node.vault.files import create_file, sync, write_all
 from node.vault.receiving import Incoming
 from protocol.errors import LocalError
 from protocol.limits import MIB
-from protocol.primitives import Data, Entropy, Sha256
+from protocol.primitives import Data, Entropy, Sha256, blake2b
 from protocol.sealed_blob import HEADER_BYTES, SALT_BYTES, Opener, Sealer, open_sealed
 
 __all__ = ["BlobStore", "Incoming", "SealedFile", "Swept"]
@@ -158,21 +158,24 @@ class BlobStore:
 
     # Receiving ------------------------------------------------------------------------------------
 
-    async def receive(self, *, length: int, sha256: bytes) -> Incoming:
+    async def receive(self, *, length: int, sha256: bytes, source: bytes = b"") -> Incoming:
         """Begin to receive sealed bytes of this length and hash, or go on where it stopped.
 
+        ``source`` is who sends them: what one sender left is never another's to go on from.
         Ask the sender for bytes from the result's ``offset`` on. LocalError while the same
-        bytes are being received already.
+        bytes are being received from the same source already.
         """
-        if sha256 in self._receiving:
+        transfer = blake2b(sha256 + source)
+        if transfer in self._receiving:
             raise LocalError("these bytes are being received already")
-        self._receiving.add(sha256)
+        self._receiving.add(transfer)
 
         def ended() -> None:
-            self._receiving.discard(sha256)
+            self._receiving.discard(transfer)
 
         def begin() -> Incoming:
-            return Incoming(self._folder, length=length, sha256=sha256, ended=ended)
+            part = self._folder.part(transfer)
+            return Incoming(self._folder, part, length=length, sha256=sha256, ended=ended)
 
         try:
             return await asyncio.to_thread(begin)

@@ -18,7 +18,7 @@ from node.vault import keyring
 from node.vault.checks.blobs import check_blobs
 from node.vault.checks.index import check_log, check_pages, check_structure
 from node.vault.checks.keyslots import check_keyslots
-from node.vault.checks.problem import Problem, Progress
+from node.vault.checks.problem import Problem, Progress, reason
 from node.vault.errors import DamagedError
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
@@ -106,4 +106,4 @@ def _check_header(home: Home) -> list[Problem]:
 
 def _damage(error: SafelightError) -> Problem:
     what = error.what if isinstance(error, DamagedError) else "header"
-    return Problem(code=what, where=what, message=str(error))
+    return Problem(code=what, where=what, message=reason(error))

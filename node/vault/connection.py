@@ -16,7 +16,7 @@ from urllib.parse import quote
 import aiosqlite
 import sqlcipher3.dbapi2 as sqlcipher
 
-from node.vault.errors import index_error
+from node.vault.errors import StorageFailedError, index_errors
 from node.vault.records import Connection
 from protocol.errors import UnsupportedError
 
@@ -84,31 +84,42 @@ _SETTINGS: Final = (
 def open_index(path: Path, key: bytes, *, read_only: bool) -> SqlConnection:
     """Open the index at path, which exists, with its 32-byte key, in the calling thread.
 
-    Raises DamagedError where its first page does not authenticate, StorageFailedError where it
+    Raises DamagedError where its first pages do not authenticate, StorageFailedError where it
     cannot be opened.
     """
+    with index_errors():
+        connection = open_unread(path, key, read_only=read_only)
+        try:
+            for setting in _SETTINGS:
+                connection.execute(setting)
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if not read_only:
+                _require_wal(connection)
+        except (sqlcipher.Error, StorageFailedError):
+            connection.close()
+            raise
+    return connection
+
+
+def _require_wal(connection: SqlConnection) -> None:
+    # Where it cannot, SQLite says so by naming the old mode, and would go on in it.
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StorageFailedError("the vault's disk takes no write-ahead log")
+
+
+def open_unread(path: Path, key: bytes, *, read_only: bool) -> SqlConnection:
+    """Open the index without reading a page: for looking at one that may be damaged."""
     mode = "ro" if read_only else "rw"
-    try:
-        connection: SqlConnection = sqlcipher.connect(
-            f"file:{quote(str(path))}?mode={mode}",
-            uri=True,
-            isolation_level=None,  # transactions are begun by name
-            cached_statements=512,
-        )
-    except sqlcipher.Error as error:
-        raise index_error(error) or error from None
-    try:
-        # SQLCipher would write to stderr, and what failed is in the exception.
-        connection.execute("PRAGMA cipher_log_level = NONE")
-        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-        for setting in _SETTINGS:
-            connection.execute(setting)
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-    except sqlcipher.Error as error:
-        connection.close()
-        raise index_error(error) or error from None
+    connection: SqlConnection = sqlcipher.connect(
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        isolation_level=None,  # transactions are begun by name
+        cached_statements=512,
+    )
+    # SQLCipher would write to stderr, and what failed is in the exception.
+    connection.execute("PRAGMA cipher_log_level = NONE")
+    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
     return connection
 
 

@@ -26,13 +26,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import sqlcipher3.dbapi2 as sqlcipher
 
 from node.ports import Clock
 from node.vault.connection import ConnectionThread, SqlConnection, connect, migrate
-from node.vault.errors import DamagedError, StorageFullError, index_error, index_errors
+from node.vault.errors import (
+    DamagedError,
+    StorageFullError,
+    index_error,
+    index_errors,
+    storage_errors,
+)
+from node.vault.files import sync_folder
 from node.vault.log_writer import LogDraft, LogSigner, LogWriter, Subject
 from node.vault.records import Connection
 from protocol.errors import LocalError
@@ -98,8 +105,7 @@ class Committed(Generic[T]):
     """The signed head of that size, or empty where the log is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     job: Job[Any]
     future: asyncio.Future[Committed[Any]]
 
@@ -174,6 +180,8 @@ class Database:
         try:
             with index_errors():
                 log = await writer.run(start)
+            # SQLite syncs the name of a new WAL too, but tells nobody where that fails.
+            await asyncio.to_thread(_sync_folder_of, path)
             reader = await open_reader()
         except BaseException:
             await writer.close()
@@ -373,6 +381,11 @@ def _on_snapshot(query: Query[T], connection: SqlConnection) -> T:
 def _fail(future: asyncio.Future[Committed[Any]], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+def _sync_folder_of(path: Path) -> None:
+    with storage_errors():
+        sync_folder(path.parent)
 
 
 def _has_content(path: Path) -> bool:

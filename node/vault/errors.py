@@ -12,6 +12,7 @@ Never here: text for one call site, or what a command does about an error.
         ├── WrongPassphraseError      the passphrase or recovery phrase opens nothing
         ├── DamagedError              stored bytes are not what was written
         ├── StorageFullError          no space; works again when there is some
+        ├── StorageBusyError          no file or memory to give just now; may work later
         └── StorageFailedError        the disk failed; nothing is tried again
 
 Match by class or by ``code``, never by text.
@@ -74,12 +75,20 @@ class DamagedError(VaultError):
         super().__init__(f"{what}: {message}", hint=hint)
         self.what = what
         """``header``, ``index``, ``keyslots`` or ``blob``."""
+        self.reason = message
+        """What is wrong with it, without naming it again."""
 
 
 class StorageFullError(VaultError):
     """There is no space left. Nothing was stored; the same call works when there is space."""
 
     code = "storage_full"
+
+
+class StorageBusyError(VaultError):
+    """The system has no file or memory to give just now. The same call may work later."""
+
+    code = "storage_busy"
 
 
 class StorageFailedError(VaultError):
@@ -90,12 +99,14 @@ class StorageFailedError(VaultError):
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn an OSError inside into StorageFullError or StorageFailedError."""
+    """Turn an OSError inside into the storage error that it means."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFullError("no space left on the vault's disk") from error
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise StorageBusyError(f"the system is short: {error.strerror}") from error
         raise StorageFailedError(f"the vault's disk failed: {error.strerror}") from error
 
 

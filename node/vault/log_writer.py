@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from node.vault.errors import DamagedError
 from node.vault.log_store import head, node_reader, pseudonym, seal_value
@@ -66,9 +66,8 @@ class LogDraft:
     """16 bytes; None draws them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    index: int
+class _Pending(NamedTuple):
+    seq: int
     time: int
     event: str
     entry: bytes
@@ -77,8 +76,7 @@ class _Pending:
     """Rows of ``log_values``."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """A subject whose key is at hand."""
 
     subject_id: int
@@ -205,7 +203,7 @@ class LogWriter:
         self._connection.executemany(
             "INSERT INTO log_entries (log_index, time, event, entry, leaf_hash)"
             " VALUES (?, ?, ?, ?, ?)",
-            [(one.index, one.time, one.event, one.entry, one.leaf) for one in self._pending],
+            [(one.seq, one.time, one.event, one.entry, one.leaf) for one in self._pending],
         )
         self._connection.executemany(
             "INSERT INTO log_values (log_index, field, subject_id, sealed) VALUES (?, ?, ?, ?)",

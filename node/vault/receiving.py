@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from node.vault.blob_folder import BLOB_ID_BYTES, BlobFolder, SealedFile
 from node.vault.files import FILE_MODE, sync, write_all
@@ -30,13 +31,19 @@ class Incoming:
     """
 
     def __init__(
-        self, folder: BlobFolder, *, length: int, sha256: bytes, ended: Callable[[], None]
+        self,
+        folder: BlobFolder,
+        part: Path,
+        *,
+        length: int,
+        sha256: bytes,
+        ended: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._length = length
         self._sha256 = sha256
         self._ended = ended
-        self._path = folder.part(sha256)
+        self._path = part
         self._digest = Sha256()
         self._gathered = bytearray()
         self._storing: asyncio.Task[None] | None = None

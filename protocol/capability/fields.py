@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from protocol.limits import FACTOR_SALT_BYTES, MAX_IMAGE_EDGE, MAX_OPENS
+from protocol.limits import FACTOR_SALT_BYTES, MAX_IMAGE_EDGE, MAX_OPENS, MAX_TIME_MS
 
 MAX_INTEGER: Final = 2**53 - 1
 """Every reader of every language holds integers up to this exactly."""
@@ -23,7 +23,7 @@ Hash64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
 """A handshake hash or an HMAC-SHA-512."""
 Salt = Annotated[bytes, Meta(min_length=FACTOR_SALT_BYTES, max_length=FACTOR_SALT_BYTES)]
 """The salt of a second factor."""
-Time = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Time = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
 """Unix milliseconds UTC, or a number of milliseconds."""
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 """A number of things, an index, or a version that begins with 0."""

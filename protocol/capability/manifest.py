@@ -18,7 +18,7 @@ from protocol.capability.terms import Terms, parse_rendition
 from protocol.errors import AuthenticationError, EncodingError
 from protocol.identity import Identity, LocalIdentity, clean_text
 from protocol.labels import HASH_VERSION, SignatureType
-from protocol.limits import MAX_DISCLOSURES, MAX_NAME_BYTES
+from protocol.limits import MAX_DISCLOSURES, MAX_NAME_BYTES, MAX_RENDITION_BYTES
 from protocol.primitives import blake2b, equal
 from protocol.sealed_blob import BlobContext, plain_length_untrusted
 
@@ -72,6 +72,8 @@ def validate_manifest(manifest: Manifest) -> None:
     pixels = parse_rendition(manifest.rendition).pixels
     if pixels is not None and max(manifest.width, manifest.height) > pixels:
         raise EncodingError("manifest: the rendition is larger than it says")
+    if manifest.ciphertext_bytes > MAX_RENDITION_BYTES:
+        raise EncodingError("manifest: a rendition larger than any file that is imported")
     if plain_length_untrusted(manifest.ciphertext_bytes) == 0:
         raise EncodingError("manifest: an empty rendition")
     for group in (*manifest.disclosure.removed, *manifest.disclosure.kept):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from node.vault.blob_folder import blob_path
-from node.vault.checks.problem import Problem, Progress, index_problem, read_index
+from node.vault.checks.problem import Problem, Progress, index_problem, read_index, reason
 from node.vault.errors import VaultError
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
@@ -43,7 +43,7 @@ async def check_blobs(
                 done += len(files)
                 progress(done, total, "checking sealed files")
     except VaultError as error:
-        problems.append(index_problem(str(error)))
+        problems.append(index_problem(reason(error)))
     return problems
 
 
@@ -68,12 +68,12 @@ def _still_there(home: Home, keys: VaultKeys, one: StoredBlob) -> bool:
 
 def _check_file(folder: Path, one: StoredBlob, read_data: bool) -> Problem | None:
     path = blob_path(folder, one.blob_id)
-    if not path.exists():
-        return _problem("blob_missing", one, "is missing")
     try:
         if path.stat().st_size != one.sealed_bytes:
             return _problem("blob_length", one, "does not have its length")
         wrong = _read(path, one) if read_data else None
+    except FileNotFoundError:
+        return _problem("blob_missing", one, "is missing")
     except OSError as error:
         return _problem("blob", one, f"cannot be read: {error.strerror}")
     return None if wrong is None else _problem("blob", one, wrong)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from node.vault import log_store
-from node.vault.checks.problem import Problem, index_problem, read_index, some
-from node.vault.connection import SqlConnection
-from node.vault.errors import VaultError
+from node.vault.checks.problem import Problem, index_problem, read_index, reason, some
+from node.vault.connection import SqlConnection, open_unread
+from node.vault.errors import VaultError, index_errors
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
 from node.vault.records import Connection
@@ -23,17 +23,22 @@ from protocol.audit.verify import verify_log
 
 def check_pages(home: Home, keys: VaultKeys) -> list[Problem]:
     """Authenticate every page of the file."""
+    try:
+        with index_errors():
+            db = open_unread(home.index, keys.index, read_only=True)
+            try:
+                # A page that is being written just now fails too, but not twice.
+                found = _bad_pages(db)
+                again = set(_bad_pages(db)) if found else set()
+            finally:
+                db.close()
+    except VaultError as error:
+        return [index_problem(reason(error))]
+    return some([index_problem(text) for text in found if text in again])
 
-    def look(db: SqlConnection) -> list[str]:
-        return [text for (text,) in db.execute("PRAGMA cipher_integrity_check").fetchall()]
 
-    def check(db: SqlConnection) -> list[Problem]:
-        # A page that is being written just now fails too, but not twice.
-        found = look(db)
-        again = set(look(db)) if found else set()
-        return [index_problem(text) for text in found if text in again]
-
-    return _ask(home, keys, check)
+def _bad_pages(db: SqlConnection) -> list[str]:
+    return [text for (text,) in db.execute("PRAGMA cipher_integrity_check").fetchall()]
 
 
 def check_structure(home: Home, keys: VaultKeys) -> list[Problem]:
@@ -61,7 +66,7 @@ def _ask(
     try:
         return some(read_index(home, keys, check))
     except VaultError as error:
-        return [index_problem(str(error))]
+        return [index_problem(reason(error))]
 
 
 def _check_log(db: Connection) -> list[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.vault.checks.problem import Problem, index_problem, read_index
+from node.vault.checks.problem import Problem, index_problem, read_index, reason
 from node.vault.errors import VaultError
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
@@ -42,11 +42,11 @@ def _look_once(home: Home, keys: VaultKeys) -> list[Problem]:
     try:
         expected = read_index(home, keys, _read_expected)
     except VaultError as error:
-        return [index_problem(str(error))]
+        return [index_problem(reason(error))]
     try:
         generation, slots = look(home.keyslots, keys.keyslots)
     except SafelightError as error:
-        return [Problem(code="keyslot", where=home.keyslots.name, message=str(error))]
+        return [Problem(code="keyslot", where=home.keyslots.name, message=reason(error))]
     problems = [] if generation == expected.generation else [_RESTORED]
     by_number = {slot.number: slot for slot in slots}
     for number, capability_id in sorted(expected.live.items()):

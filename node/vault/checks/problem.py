@@ -16,6 +16,7 @@ from node.vault.connection import SqlConnection, open_index
 from node.vault.errors import DamagedError, index_errors
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
+from protocol.errors import SafelightError
 
 T = TypeVar("T")
 
@@ -53,6 +54,11 @@ def some(problems: list[Problem]) -> list[Problem]:
 def index_problem(message: str) -> Problem:
     """Return a problem of the index."""
     return Problem(code="index", where="index.db", message=message)
+
+
+def reason(error: SafelightError) -> str:
+    """Return what an error says, without the part that `Problem.where` names."""
+    return error.reason if isinstance(error, DamagedError) else str(error)
 
 
 def read_index(home: Home, keys: VaultKeys, query: Callable[[SqlConnection], T]) -> T:

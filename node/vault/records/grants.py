@@ -32,6 +32,7 @@ class GrantRow:
     opens: int
     last_open: int | None
     delivered_at: int | None
+    received_at: int | None
     revoked_at: int | None
     revocation_seen: int | None
     ended_at: int | None
@@ -83,6 +84,8 @@ class ReleaseRow:
     log_index: int
     released_at: int
     opened_at: int | None
+    saved_at: int | None
+    redelivered_at: int | None
 
 
 _GRANT = "SELECT " + ", ".join(GrantRow.__slots__) + " FROM grants "
@@ -257,7 +260,8 @@ def release(db: Connection, open_id: bytes) -> ReleaseRow | None:
 def insert_release(db: Connection, row: ReleaseRow) -> None:
     """Keep a release, so that the same open id is never counted again."""
     db.execute(
-        f"INSERT INTO releases ({', '.join(ReleaseRow.__slots__)}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO releases ({', '.join(ReleaseRow.__slots__)})"
+        f" VALUES ({', '.join('?' * len(ReleaseRow.__slots__))})",
         tuple(getattr(row, name) for name in ReleaseRow.__slots__),
     )
 
@@ -266,6 +270,25 @@ def mark_opened(db: Connection, open_id: bytes, now: int) -> None:
     """Note the holder's receipt for a release: it is not delivered again."""
     db.execute(
         "UPDATE releases SET opened_at = coalesce(opened_at, ?) WHERE open_id = ?", (now, open_id)
+    )
+
+
+def mark_saved(db: Connection, open_id: bytes, now: int) -> None:
+    """Note the holder's receipt for a picture saved under a release."""
+    db.execute("UPDATE releases SET saved_at = ? WHERE open_id = ?", (now, open_id))
+
+
+def mark_redelivered(db: Connection, open_id: bytes, now: int) -> None:
+    """Note when a release was last delivered again."""
+    db.execute("UPDATE releases SET redelivered_at = ? WHERE open_id = ?", (now, open_id))
+
+
+def mark_received(db: Connection, capability_id: bytes, now: int) -> None:
+    """Note the holder's receipt for the capability."""
+    db.execute(
+        "UPDATE grants SET received_at = ?, delivered_at = coalesce(delivered_at, ?)"
+        " WHERE capability_id = ?",
+        (now, now, capability_id),
     )
 
 

@@ -86,6 +86,14 @@ def all_held(db: Connection) -> list[HeldRow]:
     return [as_row(HeldRow, row) for row in rows]
 
 
+def live_of(db: Connection, issuer: bytes) -> int:
+    """Return how many capabilities of an issuer are not over."""
+    (count,) = db.execute(
+        "SELECT count(*) FROM held WHERE issuer = ? AND holder_share IS NOT NULL", (issuer,)
+    ).fetchone()
+    return int(count)
+
+
 def find_held(db: Connection, prefix: str) -> list[bytes]:
     """Return the ids of the held capabilities whose id starts with these hex digits."""
     rows = db.execute(

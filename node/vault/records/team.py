@@ -85,3 +85,22 @@ def set_peer_head(
         " seen_at = excluded.seen_at WHERE excluded.size >= size",
         (origin, fingerprint, size, note, now),
     )
+
+
+def release_heads(db: Connection, origin: str) -> list[bytes]:
+    """Return heads of a peer's releases that its log is not yet proven to extend."""
+    rows = db.execute("SELECT note FROM release_heads WHERE origin = ? ORDER BY size", (origin,))
+    return [note for (note,) in rows.fetchall()]
+
+
+def add_release_head(db: Connection, *, origin: str, size: int, note: bytes) -> None:
+    """Keep the head of a release until the peer's log is proven to extend it."""
+    db.execute(
+        "INSERT OR IGNORE INTO release_heads (origin, size, note) VALUES (?, ?, ?)",
+        (origin, size, note),
+    )
+
+
+def remove_release_head(db: Connection, *, origin: str, note: bytes) -> None:
+    """Forget a release's head that the peer's log extends."""
+    db.execute("DELETE FROM release_heads WHERE origin = ? AND note = ?", (origin, note))

@@ -134,7 +134,8 @@ CREATE TABLE grants (
   amendments      INTEGER NOT NULL DEFAULT 0, -- highest sequence number issued
   opens           INTEGER NOT NULL DEFAULT 0, -- of all images
   last_open       INTEGER,
-  delivered_at    INTEGER,
+  delivered_at    INTEGER,          -- the holder's node has stored it
+  received_at     INTEGER,          -- the holder's receipt says so
   revoked_at      INTEGER,
   revocation_seen INTEGER,
   ended_at        INTEGER           -- revoked or expired, and the keyslot destroyed
@@ -163,7 +164,9 @@ CREATE TABLE releases (
   rendition_id  BLOB NOT NULL,
   log_index     INTEGER NOT NULL,
   released_at   INTEGER NOT NULL,
-  opened_at     INTEGER             -- from the holder's receipt
+  opened_at     INTEGER,            -- from the holder's receipts
+  saved_at      INTEGER,
+  redelivered_at INTEGER
 ) STRICT;
 CREATE INDEX releases_by_capability ON releases (capability_id);
 
@@ -264,6 +267,13 @@ CREATE TABLE log_values (           -- what the commitments of an entry commit t
   subject_id INTEGER NOT NULL,
   sealed     BLOB NOT NULL,         -- salt ‖ value under the subject's key
   PRIMARY KEY (log_index, field)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE release_heads (        -- heads of releases, until the peer's log is proven to extend them
+  origin TEXT NOT NULL,
+  size   INTEGER NOT NULL,
+  note   BLOB NOT NULL,
+  PRIMARY KEY (origin, size, note)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE peer_heads (           -- the newest verified head of each peer's log, with the log's signature

@@ -25,6 +25,7 @@ from protocol.encoding import encode
 from protocol.errors import AuthenticationError, EncodingError, LocalError, UnsupportedError
 from protocol.identity import sign_statement
 from protocol.labels import SignatureType
+from protocol.limits import MAX_RENDITION_BYTES
 from protocol.sealed_blob import commitment_of_untrusted, open_sealed
 from tests.protocol.capability.cases import (
     ALICE,
@@ -71,6 +72,7 @@ def test_an_original_may_be_of_any_size() -> None:
         ({"width": 0}, EncodingError),
         ({"ciphertext_bytes": 0}, EncodingError),
         ({"ciphertext_bytes": 80}, EncodingError),
+        ({"ciphertext_bytes": MAX_RENDITION_BYTES + 1}, EncodingError),
         ({"ciphertext_bytes": 64 + 65_536 + 16}, EncodingError),
         ({"wrapped": bytes(47)}, EncodingError),
         ({"wrapped": bytes(49)}, EncodingError),
