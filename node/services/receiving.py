@@ -23,6 +23,7 @@ from node.services.moments import readable, rfc3339
 from node.services.peering import Link, Peering
 from node.vault.blobs import Incoming
 from node.vault.database import WriteTransaction
+from node.vault.errors import DamagedError
 from node.vault.records import Connection, library, outbox
 from node.vault.records import held as rows
 from node.vault.records.held import HeldImageRow, HeldRow
@@ -63,7 +64,7 @@ from protocol.messages import (
     FetchRendition,
     Streamed,
 )
-from protocol.primitives import sha256
+from protocol.primitives import Sha256, sha256
 from protocol.sealed_blob import open_sealed
 
 MAX_SEALED_LIST_BYTES: Final = 64 * 1024 * 1024
@@ -539,9 +540,30 @@ class Receiving:
                 lambda db: rows.held_image(db, row.capability_id, image.image_id)
             )
             assert current is not None, "pictures of held capabilities are never deleted"
-            if current.blob_id is not None:
+            if current.blob_id is not None and await self._is_whole(current.blob_id, manifest):
                 return current.blob_id
             return await self._fetch_one(row, image, manifest)
+
+    async def _is_whole(self, blob_id: bytes, manifest: Manifest) -> bool:
+        """Say whether a ciphertext is still what was fetched; forget one that is not.
+
+        It is looked at before every open, so that a damaged disk costs none.
+        """
+        digest = Sha256()
+        try:
+            async for piece in self._context.vault.blobs.stream(blob_id):
+                digest.update(piece)
+        except DamagedError:
+            pass
+        if digest.digest() == manifest.ciphertext_sha256:
+            return True
+
+        def job(transaction: WriteTransaction) -> None:
+            rows.forget_ciphertext(transaction.connection, blob_id)
+
+        await self._context.database.write(job)
+        await self._delete([blob_id])
+        return False
 
     async def _fetch_one(self, row: HeldRow, image: HeldImageRow, manifest: Manifest) -> bytes:
         incoming = await self._context.vault.blobs.receive(

@@ -15,6 +15,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from node.errors import TamperedError, UnreachableError, UsageError
+from node.imaging.formats import SNIFF_BYTES, sniff
 from node.imaging.pool import Pixels
 from node.services.context import Context
 from node.services.entries import draft
@@ -474,7 +475,14 @@ class Viewing:
         issuer = self._membership.member(row.issuer)
         assert issuer is not None, "opened a moment ago"
         digest = sha256(opened.data).hex()
-        name = f"{Path(image.name).stem or 'picture'}.{opened.manifest.format}"
+        # The ending says what the bytes are, whatever the issuer says.
+        form = sniff(opened.data[:SNIFF_BYTES])
+        if form is None:
+            raise TamperedError(
+                "what was opened is no picture that this version knows; nothing was written",
+                hint="tell the issuer",
+            )
+        name = f"{Path(image.name).stem or 'picture'}.{form}"
         if out is not None:
             path = await asyncio.to_thread(write_new_file, Path(out), name, opened.data)
             kept: dict[str, Any] = {"path": str(path)}

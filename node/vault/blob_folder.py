@@ -6,7 +6,7 @@ Never here: what stands in the files (``blobs``, ``receiving``).
 
     blobs/ab/ab12…            a sealed file, named by its blob id in hexadecimal
     blobs/ab/ab12….tmp        one that is being written
-    blobs/incoming/….part     a transfer, named by the SHA-256 of the whole
+    blobs/incoming/….part     a transfer, named by a hash of what is sent and who sends it
 """
 
 from __future__ import annotations

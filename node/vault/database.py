@@ -195,8 +195,8 @@ class Database:
 
         What job raises is raised here, and then nothing of it is stored. Also raises
         StorageFullError (nothing stored, may be called again), StorageFailedError or DamagedError
-        (and everything after raises the same). A caller that is cancelled leaves the outcome
-        open: the job has run, or will, or never will.
+        (what is stored is unknown, and everything after raises the same). A caller that is
+        cancelled leaves the outcome open: the job has run, or will, or never will.
         """
         self._check_usable()
         future: asyncio.Future[Committed[Any]] = asyncio.get_running_loop().create_future()
@@ -216,6 +216,8 @@ class Database:
     async def _commit_group(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP_COMMIT))]
         group = [waiting for waiting in group if not waiting.future.done()]
+        if not group:
+            return
         jobs = [waiting.job for waiting in group]
         try:
             self._check_usable(closing=True)
@@ -250,8 +252,7 @@ class Database:
             raise
         self._log.committed()
         done.size, done.head = self._log.size, self._log.head
-        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
-        done.checkpoint_due = pages - copied >= _CHECKPOINT_PAGES
+        done.checkpoint_due = _is_wal_long(connection)
         return done
 
     def _run(self, job: Job[Any], connection: SqlConnection) -> tuple[Any, Exception | None]:
@@ -364,6 +365,15 @@ def _transaction(connection: SqlConnection, kind: str) -> Iterator[None]:
     except BaseException:
         _roll_back(connection)
         raise
+
+
+def _is_wal_long(connection: SqlConnection) -> bool:
+    """Say whether the WAL should be copied; where that cannot be told, copying will tell why."""
+    try:
+        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    except sqlcipher.Error:
+        return True
+    return bool(pages - copied >= _CHECKPOINT_PAGES)
 
 
 def _roll_back(connection: SqlConnection) -> None:

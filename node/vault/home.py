@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import resource
 import shutil
 from pathlib import Path
 
@@ -36,12 +35,6 @@ from node.vault.files import (
     sync_folder,
     write_all,
 )
-
-
-def protect_process() -> None:
-    """Keep this process's memory out of core dumps, and its new files from other users."""
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class Home:
@@ -68,14 +61,12 @@ class Home:
             self.folder.chmod(FOLDER_MODE)
         lock = self.lock()
         try:
-            self._refuse_existing()
             with storage_errors():
-                if not self._unfinished.exists():
+                if self._unfinished.exists():
+                    self._remove_unfinished()
+                else:
+                    self._refuse_existing()
                     os.close(create_file(self._unfinished))
-                for path in self._files():
-                    path.unlink(missing_ok=True)
-                if self.blobs.exists():
-                    shutil.rmtree(self.blobs)
                 os.close(create_file(self.index))
                 sync_folder(self.folder)
         except BaseException:
@@ -117,12 +108,16 @@ class Home:
         return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
 
     def _refuse_existing(self) -> None:
-        if self._unfinished.exists():
-            return
         if self.header.exists():
             raise VaultExistsError("there is a vault in this folder already")
-        if self.index.exists() or self.keyslots.exists():
-            raise DamagedError("header", "there is a vault here whose header is missing")
+        if any(path.exists() for path in (self.index, self.keyslots, self.blobs)):
+            raise DamagedError("header", "parts of a vault are here, and its header is missing")
+
+    def _remove_unfinished(self) -> None:
+        for path in self._files():
+            path.unlink(missing_ok=True)
+        if self.blobs.exists():
+            shutil.rmtree(self.blobs)
 
     def _files(self) -> list[Path]:
         index = [self.index.with_name(self.index.name + end) for end in ("", "-wal", "-shm")]

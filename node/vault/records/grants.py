@@ -234,12 +234,12 @@ def count_open(
 
 
 def opens_used(db: Connection, capability_id: bytes) -> int:
-    """Return the most opens that any picture of a capability has."""
-    (most,) = db.execute(
-        "SELECT coalesce(max(opens), 0) FROM grant_images WHERE capability_id = ?",
+    """Return the fewest opens that any picture of a capability has."""
+    (fewest,) = db.execute(
+        "SELECT coalesce(min(opens), 0) FROM grant_images WHERE capability_id = ?",
         (capability_id,),
     ).fetchone()
-    return int(most)
+    return int(fewest)
 
 
 def every_image_used_up(db: Connection, capability_id: bytes, limit: int) -> bool:

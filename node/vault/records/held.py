@@ -136,6 +136,12 @@ def set_ciphertext(db: Connection, capability_id: bytes, image_id: bytes, blob_i
     )
 
 
+def forget_ciphertext(db: Connection, blob_id: bytes) -> None:
+    """Forget a ciphertext that is no longer whole; the caller deletes the file."""
+    db.execute("UPDATE held_images SET blob_id = NULL WHERE blob_id = ?", (blob_id,))
+    db.execute("DELETE FROM blobs WHERE blob_id = ?", (blob_id,))
+
+
 def amend(
     db: Connection, capability_id: bytes, *, expires_at: int, opens_added: int, sequence: int
 ) -> None:
