@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check format lint types imports docs bench lock clean
+.PHONY: help demo test check format lint types imports bench screenshots lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ imports: $(STAMP)
 
 bench: $(STAMP) ## the budgets, measured
 	$(BIN)/python -m tests.bench
+
+screenshots: $(STAMP) ## draw the pictures of the README anew
+	$(BIN)/python -m tests.make_demo_picture
 
 lock: ## resolve requirements.lock anew
 	$(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dev \

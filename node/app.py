@@ -27,6 +27,7 @@ from node.services.events import Events
 from node.system import SystemClock, system_entropy
 from node.unlocked import Unlocked, split_address
 from node.vault import log_store
+from node.vault.process import protect_process
 from node.vault.vault import Vault
 from protocol.identity import fingerprint_words, format_fingerprint
 
@@ -43,6 +44,7 @@ class Created:
 
 def create_home(home: Path, *, name: str, passphrase: bytes) -> Created:
     """Create an identity and an empty vault in home."""
+    protect_process()
 
     async def create() -> Created:
         vault, phrase = await Vault.create(
@@ -72,7 +74,7 @@ def run_node(home: Path, *, listen: str | None, mdns: bool, rendezvous: str | No
         )
     if listen is not None:
         split_address(listen)
-    os.umask(0o077)
+    protect_process()
     _take_all_descriptors()
     app = App(home, listen=listen)
     with contextlib.suppress(ImportError):

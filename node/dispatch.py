@@ -114,6 +114,10 @@ async def _albums(node: Unlocked, _params: Params, _progress: Progress) -> Any:
     return await node.library.albums()
 
 
+async def _classify(node: Unlocked, params: schema.Classify, _progress: Progress) -> Any:
+    return await node.library.classify(params.what, params.classification)
+
+
 async def _show(node: Unlocked, params: schema.Show, _progress: Progress) -> Any:
     shown = await node.library.show(params.image)
     for capability in shown["capabilities"]:
@@ -209,6 +213,7 @@ _METHODS: Final[dict[str, Method]] = {
     "import": _import,
     "images": _images,
     "albums": _albums,
+    "classify": _classify,
     "show": _show,
     "thumbnail": _thumbnail,
     "export": _export,

@@ -60,7 +60,7 @@ def show_files(result: dict[str, Any]) -> None:
     output.table(
         ("file", "bytes", "sha-256"),
         [
-            (file["path"], output.size(file["bytes"]), file["sha256"][:16])
+            (file["path"] or "in the vault", output.size(file["bytes"]), file["sha256"][:16])
             for file in result["files"]
         ],
         empty="nothing was written",

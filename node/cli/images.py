@@ -22,9 +22,8 @@ from node.cli.complete import albums
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="At most so many.",
+    default=1_000_000,
+    help="At most so many: the newest.",
 )
 @click.pass_obj
 def command(

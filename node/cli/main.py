@@ -40,6 +40,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "import": "node.cli.import_",
         "images": "node.cli.images",
         "show": "node.cli.show",
+        "classify": "node.cli.classify",
         "export": "node.cli.export",
     },
     "What I share": {

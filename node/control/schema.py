@@ -108,6 +108,13 @@ class Images(Params, frozen=True):
     """Of the newest."""
 
 
+class Classify(Params, frozen=True):
+    """Give pictures or the pictures of albums another classification."""
+
+    what: list[str]
+    classification: str
+
+
 class Show(Params, frozen=True):
     """Everything about one picture."""
 
@@ -248,6 +255,7 @@ METHODS: Final[dict[str, type[Params]]] = {
     "import": Import,
     "images": Images,
     "albums": Empty,
+    "classify": Classify,
     "show": Show,
     "thumbnail": Thumbnail,
     "share": Share,

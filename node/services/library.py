@@ -183,6 +183,27 @@ class Library:
 
         return await self._context.database.read(query)
 
+    async def classify(self, what: list[str], classification: str) -> dict[str, Any]:
+        """Give pictures another classification; from then on it bounds their opens too."""
+        _check_classification(classification)
+        chosen = await self.resolve_many(what)
+
+        def job(transaction: WriteTransaction) -> None:
+            for row in chosen:
+                rows.classify(transaction.connection, row.image_id, classification)
+                transaction.append(
+                    draft(
+                        "classified",
+                        actor=self._context.me,
+                        about=self._context.me,
+                        references={"image": row.image_id},
+                        facts={"old": row.classification, "new": classification},
+                    )
+                )
+
+        await self._context.database.write(job)
+        return {"images": [{**describe(row), "classification": classification} for row in chosen]}
+
     async def thumbnail(self, text: str, size: int) -> bytes:
         """Return the encoded bytes of a picture's thumbnail."""
         row = await self.resolve_image(text)
@@ -212,11 +233,7 @@ class Library:
         progress: Progress,
     ) -> dict[str, Any]:
         """Import files and folders; a bad file is reported and the rest goes on."""
-        if classification not in CLASSIFICATIONS:
-            raise UsageError(
-                f"no classification {classification!r}",
-                hint="one of: " + ", ".join(CLASSIFICATIONS),
-            )
+        _check_classification(classification)
         labels = [_label(text) for text in tags]
         album = None if album is None else _label(album)
         files, failed = await asyncio.to_thread(_collect, [Path(path) for path in paths])
@@ -414,6 +431,14 @@ class Library:
             files.append({"path": str(path), "sha256": sha256(data).hex(), "bytes": len(data)})
             progress(done, len(chosen), "exporting")
         return {"files": files}
+
+
+def _check_classification(classification: str) -> None:
+    if classification not in CLASSIFICATIONS:
+        raise UsageError(
+            f"no classification {classification!r}",
+            hint="one of: " + ", ".join(CLASSIFICATIONS),
+        )
 
 
 def _edge_of(rendition: str) -> int | None:

@@ -138,8 +138,7 @@ class Opening:
         standing: dict[str, Any] = {
             "now": now,
             "member": self._membership.member(grant.holder) is not None,
-            "clock_ok": self._clock_guard.trusted(high_water=transaction.clock_high_water, now=now)
-            and not self._witnessing.behind,
+            "clock_ok": self._clock_guard.trusted(high_water=transaction.clock_high_water, now=now),
             "policy_ok": self._policy_ok(db, grant, terms, image),
             "factor_ok": factor_ok,
         }
@@ -153,7 +152,8 @@ class Opening:
                 released_at=earlier.released_at,
                 opened=earlier.opened_at is not None,
             )
-        if reason is None and not has_key:
+        if reason is None and (self._witnessing.behind or not has_key):
+            # A restored node appends and releases nothing.
             reason = Reason.NOT_READY
         if reason is not None:
             self._log_denial(transaction, link, reason, grant.capability_id, image, now)

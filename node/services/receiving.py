@@ -385,6 +385,8 @@ class Receiving:
             state = "expired"
         elif left <= 0:
             state = "exhausted"
+        elif terms.not_before > now:
+            state = "pending"
         else:
             state = "live"
         return {
@@ -418,6 +420,9 @@ class Receiving:
             holder_name=self._context.identity.public.name,
             issuer_name=self._membership.name_of(row.issuer),
             until=readable(row.expires_at),
+            since=readable(terms.not_before)
+            if terms.not_before > self._context.clock.now()
+            else None,
             max_opens=terms.max_opens + row.opens_added,
         )
 

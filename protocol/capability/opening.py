@@ -4,7 +4,7 @@ Belongs here: the signed open request, the order of reasons to refuse one, and t
 checks by which a holder accepts a release.
 Never here: counting, logging, or anything that waits; those are one transaction of the
 issuer's node.
-Specification: docs/spec/capability.md, section 7.
+Specification: docs/spec/capability.md, section 8.
 """
 
 from __future__ import annotations

@@ -146,6 +146,13 @@ def insert_image(
     )
 
 
+def classify(db: Connection, image_id: bytes, classification: str) -> None:
+    """Give a picture another classification."""
+    db.execute(
+        "UPDATE images SET classification = ? WHERE image_id = ?", (classification, image_id)
+    )
+
+
 def index_for_search(db: Connection, image_id: bytes) -> None:
     """Write a picture's words into the search index anew."""
     db.execute("DELETE FROM image_search WHERE image_id = ?", (image_id,))

@@ -254,7 +254,7 @@ CREATE TABLE log_head (             -- the newest signed head; one row
 ) STRICT;
 
 CREATE TABLE log_subjects (         -- one key a person, picture or capability; erasing deletes the row
-  subject_id INTEGER PRIMARY KEY,
+  subject_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given to another subject
   kind       TEXT NOT NULL,         -- member image capability album
   reference  BLOB NOT NULL,
   key        BLOB NOT NULL CHECK (length(key) = 32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from node.vault.blobs import SealedFile
 from node.vault.database import LogDraft, Subject, WriteTransaction
 from node.vault.keyslots import KeyslotRecord
-from node.vault.records import grants, held, library
+from node.vault.records import library
 from node.vault.records.library import BlobRow, ImageRow
 from node.vault.vault import Vault
 from protocol.labels import NO_TEAM
@@ -68,9 +69,7 @@ def flip(path: Path, offset: int, mask: int = 0x01) -> None:
 
 def context(image_id: bytes, rendition: bytes) -> bytes:
     """Return the context under which a test seals."""
-    return BlobContext(
-        team=NO_TEAM, device=bytes(32), image=image_id, rendition=rendition
-    ).encode()
+    return BlobContext(team=NO_TEAM, device=bytes(32), image=image_id, rendition=rendition).encode()
 
 
 @dataclass(frozen=True)
@@ -146,28 +145,16 @@ async def _import(vault: Vault, name: str, size: int) -> Picture:
             provenance=None,
         )
         library.index_for_search(db, image_id)
-        row, key, commitment = rows["rendition"]
-        grants.insert_rendition(
-            db,
-            grants.RenditionRow(
-                rendition_id=os.urandom(32),
-                version_id=version_id,
-                spec="preview:2048",
-                blob_id=row.blob_id,
-                key=key,
-                commitment=commitment,
-                format="jpeg",
-                width=4,
-                height=3,
-                disclosure=b"",
-            ),
-            transaction.now,
+        rendition, key, commitment = rows["rendition"]
+        db.execute(
+            "INSERT INTO renditions (rendition_id, version_id, spec, blob_id, key, commitment,"
+            " format, width, height, disclosure, created_at)"
+            " VALUES (?, ?, 'preview:2048', ?, ?, ?, 'jpeg', 4, 3, x'', ?)",
+            (os.urandom(32), version_id, rendition.blob_id, key, commitment, transaction.now),
         )
         image = Subject(kind="image", reference=image_id)
         transaction.append(
-            LogDraft(
-                event="imported", subjects=(image,), values=(("name", name.encode(), image),)
-            )
+            LogDraft(event="imported", subjects=(image,), values=(("name", name.encode(), image),))
         )
 
     await vault.database.write(job)
@@ -192,31 +179,22 @@ async def _issue(vault: Vault, pictures: list[Picture]) -> tuple[bytes, int]:
         db = transaction.connection
         row = _row("image_list", None, sealed_under, sealed)
         library.insert_blob(db, row, now=transaction.now)
-        grants.insert_grant(
-            db,
-            grants.GrantRow(
-                capability_id=capability_id,
-                capability_hash=os.urandom(32),
-                holder=os.urandom(32),
-                terms=b"",
-                signature=b"",
-                holder_share=os.urandom(32),
-                list_key=key,
-                list_blob_id=sealed.blob_id,
-                slot=slot,
-                image_count=len(pictures),
-                created_at=transaction.now,
-                expires_at=transaction.now + 1000,
-                opens_added=0,
-                amendments=0,
-                opens=0,
-                last_open=None,
-                delivered_at=None,
-                revoked_at=None,
-                revocation_seen=None,
-                ended_at=None,
+        db.execute(
+            "INSERT INTO grants (capability_id, capability_hash, holder, terms, signature,"
+            " holder_share, list_key, list_blob_id, slot, image_count, created_at, expires_at)"
+            " VALUES (?, ?, ?, x'', x'', ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(capability_id, os.urandom(32), os.urandom(32), os.urandom(32), key),
+                *(sealed.blob_id, slot, len(pictures), transaction.now, transaction.now + 1000),
             ),
-            [(one.image_id, one.version_id) for one in pictures],
+        )
+        db.executemany(
+            "INSERT INTO grant_images (capability_id, position, image_id, version_id)"
+            " VALUES (?, ?, ?, ?)",
+            [
+                (capability_id, position, one.image_id, one.version_id)
+                for position, one in enumerate(pictures)
+            ],
         )
         capability = Subject(kind="capability", reference=capability_id)
         transaction.append(LogDraft(event="issued", subjects=(capability,)))
@@ -234,26 +212,42 @@ async def _hold(vault: Vault, size: int) -> bytes:
         db = transaction.connection
         row = _row("received", None, sealed_under, sealed)
         library.insert_blob(db, row, now=transaction.now)
-        held.insert_held(
-            db,
-            held.HeldRow(
-                capability_id=capability_id,
-                capability_hash=os.urandom(32),
-                issuer=os.urandom(32),
-                terms=b"",
-                signature=b"",
-                holder_share=os.urandom(32),
-                list_key=None,
-                list_blob_id=None,
-                received_at=transaction.now,
-                expires_at=transaction.now + 1000,
-                opens_added=0,
-                amendments=0,
-                revoked_at=None,
+        db.execute(
+            "INSERT INTO held (capability_id, capability_hash, issuer, terms, signature,"
+            " holder_share, received_at, expires_at) VALUES (?, ?, ?, x'', x'', ?, ?, ?)",
+            (
+                *(capability_id, os.urandom(32), os.urandom(32), os.urandom(32)),
+                *(transaction.now, transaction.now + 1000),
             ),
-            [(image_id, "sent.jpg")],
         )
-        held.set_ciphertext(db, capability_id, image_id, sealed.blob_id)
+        db.execute(
+            "INSERT INTO held_images (capability_id, position, image_id, name, blob_id)"
+            " VALUES (?, 0, ?, 'sent.jpg', ?)",
+            (capability_id, image_id, sealed.blob_id),
+        )
 
     await vault.database.write(job)
     return sealed.blob_id
+
+
+async def end(vault: Vault, filled: Filled) -> None:
+    """End the capabilities of a test vault, in the order in which services do it."""
+
+    def job(transaction: WriteTransaction) -> None:
+        end_in_index(transaction, filled.capability_id)
+        db = transaction.connection
+        db.execute("UPDATE held_images SET blob_id = NULL WHERE blob_id = ?", (filled.received,))
+        db.execute("DELETE FROM blobs WHERE blob_id = ?", (filled.received,))
+
+    await vault.database.write(job)
+    await asyncio.to_thread(vault.keyslots.destroy, [filled.slot])
+    await vault.blobs.delete([filled.received])
+
+
+def end_in_index(transaction: WriteTransaction, capability_id: bytes) -> None:
+    """End an issued capability as far as the index goes."""
+    transaction.connection.execute(
+        "UPDATE grants SET ended_at = ?, holder_share = NULL, list_key = NULL, slot = NULL"
+        " WHERE capability_id = ?",
+        (transaction.now, capability_id),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +151,6 @@ def test_migrations_are_numbered_without_a_gap(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no migration")
 
     assert read_migrations(tmp_path) == (FIRST, SECOND)
-    os.rename(tmp_path / "0002_two.sql", tmp_path / "0003_two.sql")
+    (tmp_path / "0002_two.sql").rename(tmp_path / "0003_two.sql")
     with pytest.raises(AssertionError):
         read_migrations(tmp_path)

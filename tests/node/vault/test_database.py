@@ -434,19 +434,25 @@ async def test_a_failed_write_stops_everything_and_loses_nothing_acknowledged(
     await again.close()
 
 
-async def fill_pages(database: Database) -> None:
-    """Store enough that meta's values lie on pages of their own."""
-    for key in ("left", "right"):
-        await database.write(put(key, os.urandom(20_000)))
+async def fill_pages(database: Database) -> int:
+    """Store values that lie on pages of their own; return an offset in the one of "right"."""
+
+    def last_page(connection: SqlConnection) -> int:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        return int(pages)
+
+    await database.write(put("right", os.urandom(20_000)))
+    page = await database._writer.run(last_page)
+    await database.write(put("left", os.urandom(20_000)))
+    return (page - 2) * 4096 - 2000  # The very last page may be a node of the tree.
 
 
 async def test_a_damaged_page_fails_the_query_that_needs_it_and_no_other(
     index: Path, database: Database, signer: LogSigner
 ) -> None:
-    await fill_pages(database)
+    offset = await fill_pages(database)
     await database.close()
-    # The overflow chain of "right" was allocated last.
-    flip(index, index.stat().st_size - 2000)
+    flip(index, offset)
     again = await open_database(index, signer)
 
     def right(db: Connection) -> object:
@@ -465,9 +471,9 @@ async def test_a_damaged_page_fails_the_query_that_needs_it_and_no_other(
 async def test_a_damaged_page_met_while_writing_stops_everything(
     index: Path, database: Database, signer: LogSigner
 ) -> None:
-    await fill_pages(database)
+    offset = await fill_pages(database)
     await database.close()
-    flip(index, index.stat().st_size - 2000)
+    flip(index, offset)
     again = await open_database(index, signer)
 
     with pytest.raises(DamagedError):
@@ -481,7 +487,7 @@ async def test_a_damaged_page_met_while_writing_stops_everything(
 async def test_the_whole_index_is_checked_after_an_unclean_stop_only(
     index: Path, database: Database, signer: LogSigner, tmp_path: Path
 ) -> None:
-    await fill_pages(database)
+    offset = await fill_pages(database)
     await database.truncate_wal()
     await database.write(log)
     unclean = tmp_path / "unclean"
@@ -493,7 +499,7 @@ async def test_the_whole_index_is_checked_after_an_unclean_stop_only(
     shutil.copy(index, clean)
     copied = unclean / index.name
     for path in (copied, clean):
-        flip(path, copied.stat().st_size - 2000)
+        flip(path, offset)
 
     again = await open_database(clean, signer)
     await again.close()
@@ -522,16 +528,15 @@ async def test_an_index_with_a_rolled_back_head_is_damaged(
     [
         "DELETE FROM log_head",
         "DELETE FROM log_entries WHERE log_index = 3",
-        "UPDATE log_entries SET leaf_hash = zeroblob(32) WHERE log_index = 3",
-        "UPDATE log_head SET note = CAST(replace(CAST(note AS TEXT), 'safelight', 'Safelight')"
-        " AS BLOB)",
+        "UPDATE log_entries SET leaf_hash = zeroblob(32) WHERE log_index = 4",
+        "UPDATE log_head SET note = CAST(replace(CAST(note AS TEXT), 'safe', 'Safe') AS BLOB)",
     ],
 )
 async def test_a_log_that_does_not_fit_its_head_is_damaged(
     index: Path, database: Database, signer: LogSigner, change: str
 ) -> None:
     bare = LogDraft(event="imported")
-    for _ in range(4):
+    for _ in range(5):
         await database.write(lambda transaction: transaction.append(bare))
     await database.write(lambda transaction: transaction.connection.execute(change).rowcount)
     await database.close()
@@ -586,9 +591,7 @@ async def test_a_caller_that_goes_away_before_its_turn_leaves_no_trace(
     assert not await database.read(has("gone"))
 
 
-async def test_emptying_the_wal_leaves_no_older_page_in_it(
-    index: Path, database: Database
-) -> None:
+async def test_emptying_the_wal_leaves_no_older_page_in_it(index: Path, database: Database) -> None:
     await database.write(log)
     assert Path(f"{index}-wal").stat().st_size > 0
 
@@ -618,9 +621,7 @@ async def test_prepare_runs_in_a_transaction_that_its_error_rolls_back(
         raise LookupError
 
     with pytest.raises(LookupError):
-        await Database.open(
-            index, bytes(32), clock=clock, entropy=os.urandom, prepare=prepare
-        )
+        await Database.open(index, bytes(32), clock=clock, entropy=os.urandom, prepare=prepare)
 
     again = await open_database(index, signer)
     assert not await again.read(has("half"))

@@ -63,7 +63,7 @@ def test_the_header_has_the_layout_of_its_specification(
     data = (tmp_path / keyring.HEADER_NAME).read_bytes()
 
     assert keyring.HEADER_BYTES == len(data) == 240
-    assert (b"SLV1", 1, 1, 0, 3, SMALL // KIB) == struct.unpack(">4sBBHII", data[:16])
+    assert struct.unpack(">4sBBHII", data[:16]) == (b"SLV1", 1, 1, 0, 3, SMALL // KIB)
     assert sha256(data[:208]) == data[208:]
 
 
@@ -163,7 +163,10 @@ def test_after_a_change_only_the_new_passphrase_and_the_recovery_phrase_open(
     assert keys == keyring.unlock_with_recovery(tmp_path, phrase)
     with pytest.raises(WrongPassphraseError):
         keyring.unlock(tmp_path, PASSPHRASE)
-    assert [keyring.FAILURES_NAME, keyring.HEADER_NAME] == sorted(os.listdir(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        keyring.FAILURES_NAME,
+        keyring.HEADER_NAME,
+    ]
 
 
 def test_a_wrong_passphrase_changes_nothing(
@@ -238,7 +241,14 @@ def test_a_header_of_another_length_is_damage(tmp_path: Path, length: int) -> No
 @pytest.mark.usefixtures("made", "no_argon2")
 @pytest.mark.parametrize(
     ("time", "memory_kib"),
-    [(3, 8), (3, 64 * 1024 - 1), (3, 1024 * 1024 + 1), (3, 64 * 1024 * 1024), (0, 65536), (11, 65536)],
+    [
+        (3, 8),
+        (3, 64 * 1024 - 1),
+        (3, 1024 * 1024 + 1),
+        (3, 64 * 1024 * 1024),
+        (0, 65536),
+        (11, 65536),
+    ],
 )
 def test_row_7_argon2_parameters_out_of_bounds_are_refused_before_anything_is_computed(
     tmp_path: Path, time: int, memory_kib: int

@@ -175,7 +175,7 @@ def test_opening_destroys_what_no_live_capability_uses(path: Path, keyslots: Key
 
     again = reopened(path, {live: CAPABILITY})
 
-    assert PLAIN == again.read(live, CAPABILITY)
+    assert again.read(live, CAPABILITY) == PLAIN
     assert states(path)[ended].state is SlotState.EMPTY
     assert before != sector(path, ended)
     assert again.repaired == ()
@@ -273,7 +273,7 @@ def test_a_full_disk_is_said_and_the_same_call_works_later(path: Path, keyslots:
     os.dup2(good, keyslots._descriptor)
     keyslots.write(slot, CAPABILITY, PLAIN)
 
-    assert PLAIN == keyslots.read(slot, CAPABILITY)
+    assert keyslots.read(slot, CAPABILITY) == PLAIN
     os.close(full)
     os.close(good)
 
