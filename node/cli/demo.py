@@ -55,6 +55,8 @@ class _Person:
             env={
                 **os.environ,
                 "SAFELIGHT_PASSPHRASE_FILE": str(self.folder / f"{self.name}.passphrase"),
+                # The sockets and locks of these nodes go with everything else.
+                "XDG_RUNTIME_DIR": str(self.folder / "run"),
             },
             input=stdin,
             capture_output=True,
@@ -149,7 +151,11 @@ def _play(story: _Story, people: list[_Person], pictures: list[Path]) -> None:
     )
     images, failed = imported["images"], imported["failed"]
     size = sum(image["bytes"] for image in images)
-    skipped = f"; {len(failed)} files were no pictures and were skipped" if failed else ""
+    skipped = (
+        f"; {len(failed)} files are damaged or of formats this version does not read, and were skipped"
+        if failed
+        else ""
+    )
     story.say(f"{len(images)} pictures, {size / 1e6:.1f} MB{skipped}")
     first = images[0]
 
@@ -294,6 +300,7 @@ def _stage() -> Iterator[Path]:
             path = folder / f"{name}.passphrase"
             path.touch(0o600)
             path.write_text(system_entropy(16).hex() + "\n")
+        (folder / "run").mkdir(0o700)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

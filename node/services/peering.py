@@ -407,8 +407,8 @@ class Peering:
             hello.roster_version == self._membership.version
             and hello.roster_hash != self._membership.roster_hash
         ):
+            # Both sides know each other: what was granted goes on (4.6).
             self._context.events.tell("roster_conflict", name=member.name)
-            raise Refused(Reason.NOT_MEMBER, "two rosters of one version")
         await self._witnessing.check_heads(session, member, hello)
         link.heard.set()
         return Done()

@@ -223,3 +223,20 @@ def test_the_version_needs_no_vault_and_no_node() -> None:
     done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
 
     assert done.stdout.startswith("safelight ")
+
+
+def test_the_demonstration_leaves_nothing_behind(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    environment.pop("XDG_RUNTIME_DIR", None)
+
+    done = subprocess.run(
+        [*COMMAND, "demo"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "every sealed byte" in done.stdout
+    assert list(temporary.iterdir()) == []
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not any(str(temporary).encode() in line for line in running)
