@@ -55,8 +55,8 @@ class _Person:
             env={
                 **os.environ,
                 "SAFELIGHT_PASSPHRASE_FILE": str(self.folder / f"{self.name}.passphrase"),
-                # The sockets and locks of these nodes go with everything else.
-                "XDG_RUNTIME_DIR": str(self.folder / "run"),
+                # Their sockets and locks go with everything else. A short name: sockets need it.
+                "XDG_RUNTIME_DIR": str(self.folder / "r"),
             },
             input=stdin,
             capture_output=True,
@@ -151,11 +151,7 @@ def _play(story: _Story, people: list[_Person], pictures: list[Path]) -> None:
     )
     images, failed = imported["images"], imported["failed"]
     size = sum(image["bytes"] for image in images)
-    skipped = (
-        f"; {len(failed)} files are damaged or of formats this version does not read, and were skipped"
-        if failed
-        else ""
-    )
+    skipped = f"; {len(failed)} files, damaged or of other formats, were skipped" if failed else ""
     story.say(f"{len(images)} pictures, {size / 1e6:.1f} MB{skipped}")
     first = images[0]
 
@@ -294,13 +290,13 @@ def _stage() -> Iterator[Path]:
     """Make a folder only this user can enter, with three passphrases; remove all of it."""
     from node.system import system_entropy
 
-    folder = Path(tempfile.mkdtemp(prefix="safelight-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix="safelight-"))
     try:
         for name in ("alice", "bob", "carol"):
             path = folder / f"{name}.passphrase"
             path.touch(0o600)
             path.write_text(system_entropy(16).hex() + "\n")
-        (folder / "run").mkdir(0o700)
+        (folder / "r").mkdir(0o700)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
