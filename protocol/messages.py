@@ -77,9 +77,11 @@ class FetchRendition(Message, frozen=True, tag="rendition.fetch"):
 
 
 class FetchHead(Message, frozen=True, tag="head.fetch"):
-    """Your newest signed head, with the proof that it extends the one of size `from_size`."""
+    """Your newest signed head, and the proof that your log of one size extends an older one."""
 
     from_size: Count
+    to_size: Count = 0
+    """Where the proof leads; 0 is the newest head."""
 
 
 class OpenRequest(Message, frozen=True, tag="open"):

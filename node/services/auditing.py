@@ -155,12 +155,16 @@ class Auditing:
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield the entries that match, then new ones as they are committed, without end."""
         subjects = await self._subjects(who, image)
-        for entry in (await self.entries(who=who, image=image, since=since, limit=limit))[
-            "entries"
-        ]:
+        start = None if since is None else parse_moment(since, now=self._context.clock.now())
+
+        def begin(db: Connection) -> tuple[int, list[dict[str, Any]]]:
+            found = log.newest(db, subjects=subjects, since=start, limit=bounded(limit))
+            head = log_store.head(db)
+            return 0 if head is None else head.size, [self._describe(db, one) for one in found]
+
+        position, first = await self._context.database.read(begin)
+        for entry in first:
             yield entry
-        head = await self._context.database.read(log_store.head)
-        position = 0 if head is None else head.size
         while True:
 
             def query(db: Connection, start: int = position) -> tuple[int, list[dict[str, Any]]]:

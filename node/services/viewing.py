@@ -25,6 +25,7 @@ from node.services.membership import Membership
 from node.services.peering import Peering
 from node.services.receiving import Receiving
 from node.services.witnessing import Witnessing
+from node.transport.driver import Session
 from node.vault.database import WriteTransaction
 from node.vault.records import held as rows
 from node.vault.records import library, outbox, team
@@ -302,7 +303,7 @@ class Viewing:
             raise
         if not isinstance(answer, Released):
             raise TamperedError("the issuer answers an open with something else")
-        release = await self._verify(answer, body, manifest, issuer)
+        release = await self._verify(link.session, answer, body, manifest, issuer)
         data = await self._decrypt(row, manifest, blob_id, release, factor)
         await self._log_with_receipt(
             row, image.image_id, open_id, release, "opened", issuer, head=answer.checkpoint
@@ -325,7 +326,12 @@ class Viewing:
         raise Refused(reason, _WHY[reason].format(name=image.name))
 
     async def _verify(
-        self, answer: Released, body: OpenBody, manifest: Manifest, issuer: Identity
+        self,
+        session: Session,
+        answer: Released,
+        body: OpenBody,
+        manifest: Manifest,
+        issuer: Identity,
     ) -> VerifiedRelease:
         try:
             release = verify_release_untrusted(
@@ -335,7 +341,7 @@ class Viewing:
                 issuer=issuer,
                 origin=origin_of(issuer.fingerprint),
             )
-            await self._witnessing.check_release(issuer, release.checkpoint)
+            await self._witnessing.check_release(session, issuer, release.checkpoint)
         except (LogError, RemoteError) as error:
             raise TamperedError(
                 f"the issuer's release does not verify: {error}",

@@ -25,9 +25,6 @@ from protocol.messages import FetchHead, Head, Hello
 _BEHIND: Final = "log_behind"
 """Key in ``meta``: a peer has shown a head of this log that this log does not extend."""
 
-_TRIES: Final = 5
-"""Proofs asked for before a log that grows between two of them is left for the next contact."""
-
 
 class Witnessing:
     """Keeps the newest verified head of every peer's log."""
@@ -57,16 +54,17 @@ class Witnessing:
         return await self._context.database.read(query)
 
     async def answer_head(self, request: FetchHead) -> Head:
-        """Return the own newest head with the proof that it extends an older one."""
+        """Return the own newest head, and the proof that was asked for if there is one."""
 
         def query(db: Connection) -> Head:
             mine = log_store.head(db)
-            if mine is None or not 0 < request.from_size <= mine.size:
-                return Head(note=b"" if mine is None else mine.note, proof=())
-            return Head(
-                note=mine.note,
-                proof=tuple(log_store.consistency_proof(db, request.from_size, mine.size)),
-            )
+            if mine is None:
+                return Head(note=b"", proof=())
+            end = request.to_size or mine.size
+            if not 0 < request.from_size <= end <= mine.size:
+                return Head(note=mine.note, proof=())
+            proof = log_store.consistency_proof(db, request.from_size, end)
+            return Head(note=mine.note, proof=tuple(proof))
 
         return await self._context.database.read(query)
 
@@ -112,21 +110,31 @@ class Witnessing:
             return
         told = open_checkpoint_untrusted(note, origin, member.log_key)
         if held is not None:
-            told, note = await self._extend(session, member, held[1], at_least=told)
+            known = open_checkpoint_untrusted(held[1], origin, member.log_key)
+            if told.size < known.size:
+                raise LogError("the peer's log is shorter than it was")
+            await self._prove(session, member, known, told)
         await self._keep(member, told, note)
 
     # After a release ------------------------------------------------------------------------------
 
-    async def check_release(self, member: Identity, head: Checkpoint) -> None:
-        """Raise LogError, after an alarm, for a release under a head older than one held."""
+    async def check_release(self, session: Session, member: Identity, head: Checkpoint) -> None:
+        """Raise LogError, after an alarm, for a release whose head is not of the log held.
+
+        A head that is only older than the one held may have been overtaken on its way; the
+        peer then has to prove at once that its log extends both.
+        """
         origin = origin_of(member.fingerprint)
         held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
         if held is None:
             return
         known = open_checkpoint_untrusted(held[1], origin, member.log_key)
-        if head.size < known.size or (head.size == known.size and head.root != known.root):
+        try:
+            if head.size <= known.size:
+                await self._prove(session, member, head, known)
+        except RemoteError as error:
             await self._alarm(member, "a release stands in a log that is not the one shown before")
-            raise LogError("the release's head does not extend the log that was shown before")
+            raise LogError("the release's head is not of the log that was shown before") from error
 
     async def follow(self, session: Session, member: Identity) -> None:
         """Prove that the peer's log extends every head that its releases showed."""
@@ -140,34 +148,27 @@ class Witnessing:
         origin = origin_of(member.fingerprint)
         for note in await self._context.database.read(lambda db: rows.release_heads(db, origin)):
             held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
-            for _ in range(_TRIES):
-                # Both the head held and the release's must lead to one and the same new head.
-                first = await self._extend(session, member, note)
-                if held is None or held[1] == note:
-                    break
-                second = await self._extend(session, member, held[1], at_least=first[0])
-                if second[0] == first[0]:
-                    break
-            else:
-                return
-            await self._keep(member, *first, proven=note)
+            newest = note
+            head = open_checkpoint_untrusted(note, origin, member.log_key)
+            if held is not None:
+                known = open_checkpoint_untrusted(held[1], origin, member.log_key)
+                older, newer = sorted((known, head), key=lambda one: one.size)
+                await self._prove(session, member, older, newer)
+                if newer is known:
+                    head, newest = known, held[1]
+            await self._keep(member, head, newest, proven=note)
 
-    async def _extend(
-        self, session: Session, member: Identity, note: bytes, *, at_least: Checkpoint | None = None
-    ) -> tuple[Checkpoint, bytes]:
-        """Return the peer's newest head, which provably extends a note, or raise LogError."""
-        origin = origin_of(member.fingerprint)
-        old = open_checkpoint_untrusted(note, origin, member.log_key)
-        if at_least is not None and at_least == old:
-            return old, note
-        answer = await session.request(FetchHead(from_size=old.size))
-        if not isinstance(answer, Head):
-            raise LogError("the peer does not show its head")
-        new = open_checkpoint_untrusted(answer.note, origin, member.log_key)
-        if new.size < max(old.size, 0 if at_least is None else at_least.size):
-            raise LogError("the peer's log is shorter than it was")
-        verify_consistency(old.size, new.size, old.root, new.root, answer.proof)
-        return new, answer.note
+    async def _prove(
+        self, session: Session, member: Identity, older: Checkpoint, newer: Checkpoint
+    ) -> None:
+        """Let the peer prove that one signed head of its log extends another, or raise LogError."""
+        proof: tuple[bytes, ...] = ()
+        if older.size != newer.size:
+            answer = await session.request(FetchHead(from_size=older.size, to_size=newer.size))
+            if not isinstance(answer, Head):
+                raise LogError("the peer does not prove its head")
+            proof = answer.proof
+        verify_consistency(older.size, newer.size, older.root, newer.root, proof)
 
     async def _keep(
         self, member: Identity, head: Checkpoint, note: bytes, *, proven: bytes | None = None

@@ -28,7 +28,7 @@ from protocol.identity import (
     signature_input,
 )
 from protocol.labels import NO_TEAM, SignatureType
-from protocol.messages import FetchHead
+from protocol.messages import RosterFetch
 from protocol.sealed_blob import HEADER_BYTES
 from tests.protocol.sealed_blob_reference import (
     CHUNK,
@@ -331,14 +331,14 @@ def sealed_blob_examples() -> dict[str, str]:
 
 def encoding_examples() -> dict[str, str]:
     """Return the examples of docs/spec/encoding.md."""
-    message = encode(FetchHead(from_size=5))
+    message = encode(RosterFetch(have_version=5))
     one_more_field = b"\x83" + message[1:]
     return {
         "message": table({"request": message}),
         "refused-message": table(
             {
                 "integer in two bytes": message[:-1] + b"\xcc\x05",
-                "field twice": one_more_field + b"\xa9from_size\x05",
+                "field twice": one_more_field + b"\xachave_version\x05",
                 "field unknown": one_more_field + b"\xa4more\xc0",
                 "byte behind": message + b"\x00",
             }

@@ -85,7 +85,7 @@ def test_every_message_has_a_tag_of_its_own() -> None:
 
 def test_the_bytes_of_a_request_name_it_first() -> None:
     assert encode_message(FetchHead(from_size=5)) == (
-        b"\x82\xa4kind\xaahead.fetch\xa9from_size\x05"
+        b"\x83\xa4kind\xaahead.fetch\xa9from_size\x05\xa7to_size\x00"
     )
 
 
