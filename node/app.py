@@ -11,7 +11,8 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from node.errors import LockedError, UsageError
 from node.imaging.pool import ImagingPool
 from node.services.context import Context
 from node.services.events import Events
+from node.services.whole import whole
 from node.system import SystemClock, system_entropy
 from node.unlocked import Unlocked, split_address
 from node.vault import log_store
@@ -137,9 +139,12 @@ class App:
         node = self._unlocked()
         return await dispatch.call(node, method, params, progress)
 
-    def stream(self, method: str, params: Params) -> AsyncIterator[dict[str, Any]]:
-        """Answer a streaming method."""
-        return dispatch.stream(self._unlocked(), method, params)
+    async def stream(self, method: str, params: Params) -> AsyncGenerator[dict[str, Any], None]:
+        """Answer a streaming method for as long as the vault is unlocked."""
+        async with aclosing(dispatch.stream(self._unlocked(), method, params)) as events:
+            async for event in events:
+                self._unlocked()
+                yield event
 
     def _unlocked(self) -> Unlocked:
         if self._node is None or self._locked_by_user:
@@ -177,10 +182,11 @@ class App:
         """Open the vault, or the control API of one that went on serving."""
         async with self._changing:
             if self._node is None:
-                await self._open_vault(passphrase)
+                await whole(self._open_vault(passphrase))
             else:
                 # Also where it is unlocked already: a wrong passphrase is never called right.
                 await self._node.context.vault.check_passphrase(passphrase)
+                self._node.pixels.open()
             self._locked_by_user = False
         return await self._status()
 
@@ -195,16 +201,20 @@ class App:
             entropy=system_entropy,
             events=Events(),
         )
-        self._node = await Unlocked.start(context, listen=self._listen)
+        try:
+            self._node = await Unlocked.start(context, listen=self._listen)
+        except BaseException:
+            await vault.close()
+            raise
 
     async def _lock(self, *, full: bool) -> dict[str, Any]:
         """Close the control API and drop pixels; ``full`` drops all keys and stops serving."""
         async with self._changing:
             self._locked_by_user = True
             if self._node is not None:
-                self._node.pixels.drop_all()
+                self._node.pixels.close()
             if full:
-                await self._close_vault()
+                await whole(self._close_vault())
         return {"locked": True, "full": full}
 
     async def _close_vault(self) -> None:

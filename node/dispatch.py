@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -28,7 +28,7 @@ async def call(node: Unlocked, method: str, params: Params, progress: Progress) 
     return await _METHODS[method](node, params, progress)
 
 
-def stream(node: Unlocked, method: str, params: Params) -> AsyncIterator[dict[str, Any]]:
+def stream(node: Unlocked, method: str, params: Params) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the events of a streaming method of an unlocked node."""
     if isinstance(params, schema.AuditLog):
         return node.auditing.follow(**msgspec.structs.asdict(params))

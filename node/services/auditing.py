@@ -7,7 +7,7 @@ Never here: appending what other services do, formats, or proofs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from node.services.context import Context
@@ -152,7 +152,7 @@ class Auditing:
 
     async def follow(
         self, *, who: str | None, image: str | None, since: str | None, limit: int
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the entries that match, then new ones as they are committed, without end."""
         subjects = await self._subjects(who, image)
         start = None if since is None else parse_moment(since, now=self._context.clock.now())

@@ -7,7 +7,7 @@ Never here: deciding what an event means, or keeping events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 _BACKLOG: Final = 1_000
@@ -28,7 +28,7 @@ class Events:
                 queue.get_nowait()
             queue.put_nowait(event)
 
-    async def listen(self) -> AsyncIterator[dict[str, Any]]:
+    async def listen(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield events from now on, until the caller stops."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         self._listeners.add(queue)

@@ -6,7 +6,10 @@ Never here: decisions about a request.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
+from weakref import WeakValueDictionary
 
 from node.services.auditing import Auditing
 from node.services.context import Context
@@ -29,6 +32,9 @@ from protocol.messages import (
     Streamed,
 )
 
+_STREAMS_OF_ONE: Final = 8
+"""Files read for one member at once: each holds a piece in memory until it is taken."""
+
 
 class Incoming:
     """Answers the requests of greeted members."""
@@ -44,6 +50,7 @@ class Incoming:
         self._opening = opening
         self._receiving = receiving
         self._auditing = auditing
+        self._places: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, link: Link, request: Request) -> Reply:
         """Return the answer to one request, or raise Refused."""
@@ -58,7 +65,7 @@ class Incoming:
             case OpenRequest():
                 return await self._opening.answer(link, request)
             case FetchRendition():
-                return await self._rendition(request)
+                return await self._rendition(link, request)
             case FetchList():
                 return await self._list(link, request)
             case Deliver():
@@ -72,14 +79,14 @@ class Incoming:
             case _:
                 raise Refused(Reason.UNKNOWN)
 
-    async def _rendition(self, request: FetchRendition) -> Reply:
+    async def _rendition(self, link: Link, request: FetchRendition) -> Reply:
         """Stream a rendition's ciphertext to any member: it is useless without a release."""
         row = await self._context.database.read(
             lambda db: grants.rendition(db, request.rendition_id)
         )
         if row is None:
             raise Refused(Reason.UNKNOWN)
-        return await self._sealed(row.blob_id, request.offset)
+        return await self._sealed(link, row.blob_id, request.offset)
 
     async def _list(self, link: Link, request: FetchList) -> Reply:
         """Stream a capability's sealed image list to its holder."""
@@ -88,18 +95,22 @@ class Incoming:
         )
         if row is None or row.list_blob_id is None or row.holder != link.member.fingerprint:
             raise Refused(Reason.UNKNOWN)
-        return await self._sealed(row.list_blob_id, 0)
+        return await self._sealed(link, row.list_blob_id, 0)
 
-    async def _sealed(self, blob_id: bytes, offset: int) -> Reply:
+    async def _sealed(self, link: Link, blob_id: bytes, offset: int) -> Reply:
         blob = await self._context.database.read(lambda db: library.blob(db, blob_id))
         if blob is None or not 0 <= offset <= blob.sealed_bytes:
             raise Refused(Reason.UNKNOWN)
-        stream = self._pieces(blob_id, offset, blob.sealed_bytes)
+        stream = self._pieces(link.member.fingerprint, blob_id, offset, blob.sealed_bytes)
         return Streamed(length=blob.sealed_bytes - offset), stream
 
-    async def _pieces(self, blob_id: bytes, offset: int, end: int) -> AsyncIterator[bytes]:
+    async def _pieces(
+        self, fingerprint: bytes, blob_id: bytes, offset: int, end: int
+    ) -> AsyncIterator[bytes]:
         """Yield a file's bytes; it is not held open while a slow reader gives no credit."""
-        while offset < end:
-            size = min(STREAM_PIECE_BYTES, end - offset)
-            yield await self._context.vault.blobs.read_range(blob_id, offset, size)
-            offset += size
+        places = self._places.setdefault(fingerprint, asyncio.Semaphore(_STREAMS_OF_ONE))
+        async with places:
+            while offset < end:
+                size = min(STREAM_PIECE_BYTES, end - offset)
+                yield await self._context.vault.blobs.read_range(blob_id, offset, size)
+                offset += size

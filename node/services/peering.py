@@ -13,16 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from node.errors import UnreachableError
 from node.faults import report_fault
 from node.services.context import Context
-from node.services.loops import forever
+from node.services.loops import RETRY_S, forever
 from node.services.membership import Address, Membership
 from node.services.witnessing import Witnessing
 from node.transport.dialer import dial
-from node.transport.driver import Reply, Session
+from node.transport.driver import Reply, Session, SessionClosedError
 from node.transport.listener import Listener, ListenError
 from node.vault.database import WriteTransaction
 from node.vault.records import team as rows
@@ -87,7 +87,8 @@ class Peering:
         self._tasks: set[asyncio.Task[object]] = set()
         self._strangers: WeakSet[Session] = WeakSet()
         """Sessions whose peer has had its one request."""
-        self._fetching_roster = asyncio.Lock()
+        self._fetching_roster: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        """By agreement key: a peer that stalls holds up nobody else."""
         self._arrived = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
         self.on_link: Callable[[bytes], None] = lambda _fingerprint: None
@@ -216,7 +217,19 @@ class Peering:
                     self.spawn(link.session.close())
                 elif link.greeted and link.roster_told < self._membership.version:
                     link.roster_told = self._membership.version
-                    self.spawn(link.session.request(self._my_roster()))
+                    self.spawn(self._tell_one(link))
+
+    async def _tell_one(self, link: Link) -> None:
+        """Tell a member of a newer roster, until they have taken it or the link is gone."""
+        while True:
+            try:
+                await link.session.request(self._my_roster())
+            except SessionClosedError:
+                return
+            except SafelightError:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     def _my_roster(self) -> RosterUpdate:
         return RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
@@ -426,8 +439,9 @@ class Peering:
 
     async def _fetch_roster(self, session: Session) -> None:
         """Fetch and accept the peer's newer roster versions; Refused where they are not good."""
+        lock = self._fetching_roster.setdefault(session.peer_key, asyncio.Lock())
         try:
-            async with asyncio.timeout(_ROSTER_S), self._fetching_roster:
+            async with asyncio.timeout(_ROSTER_S), lock:
                 _, stream = await session.request_stream(
                     RosterFetch(have_version=self._membership.version)
                 )

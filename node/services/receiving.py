@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import unicodedata
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from node.errors import AmbiguousError, TamperedError, UnknownError
+from node.errors import AmbiguousError, TamperedError, UnknownError, UnreachableError
 from node.services.context import Context
 from node.services.entries import draft
 from node.services.library import Progress, blob_row
@@ -76,8 +77,14 @@ _LISTS_AT_ONCE: Final = 4
 _LIST_S: Final = 60.0
 """How long one image list may take."""
 
-_MOST_HELD: Final = 10_000
-"""Live capabilities of one issuer: bounds what a member can fill another's disk with."""
+_STALL_S: Final = 30.0
+"""How long a transfer may stand still."""
+
+_MOST_HELD: Final = 1_000_000
+"""Pictures in all capabilities of one issuer: bounds what a member fills another's disk with."""
+
+_MOST_STATEMENTS: Final = 60
+"""Amendments of one issuer in a minute that are taken; what is beyond comes again later."""
 
 _REACH_S: Final = 10.0
 """How long a fetch waits for the issuer."""
@@ -104,6 +111,8 @@ class Receiving:
         self._changed = asyncio.Condition()
         self._deadlines_changed = asyncio.Event()
         self._fetching: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._statements: dict[bytes, deque[int]] = {}
+        """When each issuer's newest amendments came."""
         self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
         self._lists_of: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
@@ -136,6 +145,9 @@ class Receiving:
             raise Refused(Reason.UNKNOWN)
         known = await self._context.database.read(lambda db: rows.held_by_hash(db, opened.hash))
         if known is None:
+            late = self._context.clock.now() - MAX_CLOCK_STEP_BACK_MS
+            if opened.terms.expires_at <= late:
+                raise Refused(Reason.EXPIRED)
             await self._take_in(link, opened)
         return Done()
 
@@ -196,7 +208,7 @@ class Receiving:
                     # Another capability has this id: nothing of it is replaced.
                     raise Refused(Reason.UNKNOWN)
                 return
-            if rows.live_of(db, row.issuer) >= _MOST_HELD:
+            if rows.pictures_of(db, row.issuer) + len(items) > _MOST_HELD:
                 raise Refused(Reason.POLICY)
             rows.insert_held(db, row, [(item.image_id, item.name) for item in items])
             transaction.append(
@@ -275,12 +287,21 @@ class Receiving:
         """Apply a signed amendment or revocation."""
         try:
             if request.statement == "amendment":
+                self._count_statement(link.member.fingerprint)
                 await self._amend(link.member, request.signed)
             else:
                 await self._revoke(link.member, request.signed)
         except RemoteError:
             raise Refused(Reason.UNKNOWN) from None
         return Done()
+
+    def _count_statement(self, issuer: bytes) -> None:
+        """Refuse for the moment what an issuer sends beyond a person's pace."""
+        now = self._context.clock.monotonic()
+        times = self._statements.setdefault(issuer, deque(maxlen=_MOST_STATEMENTS))
+        if len(times) == _MOST_STATEMENTS and now - times[0] < 60_000:
+            raise Refused(Reason.NOT_READY)
+        times.append(now)
 
     async def _amend(self, issuer: Identity, signed: bytes) -> None:
         amendment = verify_amendment_untrusted(
@@ -628,8 +649,17 @@ class Receiving:
         expected = manifest.ciphertext_bytes - incoming.offset
         if not isinstance(answer, Streamed) or answer.length != expected:
             raise TamperedError("the issuer sends another length than the manifest names")
-        async for piece in stream:
-            await incoming.write(piece)
+        pieces = aiter(stream)
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                try:
+                    async with asyncio.timeout(_STALL_S):
+                        piece = await anext(pieces)
+                except TimeoutError:
+                    raise UnreachableError(
+                        "the issuer sends no more", hint="try again: it goes on from there"
+                    ) from None
+                await incoming.write(piece)
 
     # Expiry ---------------------------------------------------------------------------------------
 

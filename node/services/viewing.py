@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from node.errors import TamperedError, UnreachableError, UsageError
+from node.errors import LockedError, TamperedError, UnreachableError, UsageError
 from node.imaging.formats import SNIFF_BYTES, sniff
 from node.imaging.pool import Pixels
 from node.services.context import Context
@@ -53,13 +53,17 @@ from protocol.capability.statements import Receipt, sign_receipt
 from protocol.capability.terms import Terms, parse_terms_untrusted
 from protocol.encoding import encode
 from protocol.errors import LogError, Reason, Refused, RemoteError
-from protocol.identity import Identity
-from protocol.limits import MAX_CLOCK_STEP_BACK_MS, PIXELS_SHOWN_MS
+from protocol.identity import Identity, clean_text
+from protocol.limits import MAX_CLOCK_STEP_BACK_MS, MAX_NAME_BYTES, PIXELS_SHOWN_MS
 from protocol.messages import OpenRequest, Released
 from protocol.primitives import sha256
 
 _REACH_S: Final = 10.0
 """How long an open waits for the issuer."""
+
+
+_ANSWER_S: Final = 20.0
+"""How long an issuer may take to answer an open; a full queue of commits takes a second."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,9 +98,15 @@ class PixelStore:
 
     def __init__(self) -> None:
         self._shown: dict[bytes, _Shown] = {}
+        self._closed = False
 
     def keep(self, open_id: bytes, capability_id: bytes, data: bytes, *, left: int) -> None:
-        """Hold a picture until one of the reasons to drop it; it expires in ``left`` ms."""
+        """Hold a picture until one of the reasons to drop it; it expires in ``left`` ms.
+
+        Raises LockedError where the node was locked while the picture was being opened.
+        """
+        if self._closed:
+            raise LockedError("the vault was locked meanwhile", hint="safelight unlock")
         self.drop(open_id)
         seconds = max(0, min(left, PIXELS_SHOWN_MS)) / 1000
         timer = asyncio.get_running_loop().call_later(seconds, self.drop, open_id)
@@ -118,6 +128,15 @@ class PixelStore:
         for open_id, shown in list(self._shown.items()):
             if shown.capability_id == capability_id:
                 self.drop(open_id)
+
+    def close(self) -> None:
+        """Drop everything and take nothing more: the node is locked."""
+        self._closed = True
+        self.drop_all()
+
+    def open(self) -> None:
+        """Take pictures again."""
+        self._closed = False
 
     def drop_all(self) -> None:
         """Drop everything."""
@@ -297,7 +316,13 @@ class Viewing:
         )
         signed = sign_open(body, holder=self._context.identity, team_id=self._membership.team_id)
         try:
-            answer = await link.session.request(OpenRequest(signed=signed))
+            async with asyncio.timeout(_ANSWER_S):
+                answer = await link.session.request(OpenRequest(signed=signed))
+        except TimeoutError:
+            raise UnreachableError(
+                f"{issuer.name} does not answer",
+                hint="try again: the same open is asked for, and not counted twice",
+            ) from None
         except Refused as refusal:
             await self._denied(image, open_id, refusal.reason, earlier=earlier)
             raise
@@ -488,7 +513,8 @@ class Viewing:
                 "what was opened is no picture that this version knows; nothing was written",
                 hint="tell the issuer",
             )
-        name = f"{Path(image.name).stem or 'picture'}.{form}"
+        stem = clean_text(Path(image.name).stem, MAX_NAME_BYTES - len(form) - 1) or "picture"
+        name = f"{stem}.{form}"
         if out is not None:
             path = await asyncio.to_thread(write_new_file, Path(out), name, opened.data)
             kept: dict[str, Any] = {"path": str(path)}

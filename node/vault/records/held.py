@@ -86,10 +86,12 @@ def all_held(db: Connection) -> list[HeldRow]:
     return [as_row(HeldRow, row) for row in rows]
 
 
-def live_of(db: Connection, issuer: bytes) -> int:
-    """Return how many capabilities of an issuer are not over."""
+def pictures_of(db: Connection, issuer: bytes) -> int:
+    """Return how many pictures all capabilities of an issuer have."""
     (count,) = db.execute(
-        "SELECT count(*) FROM held WHERE issuer = ? AND holder_share IS NOT NULL", (issuer,)
+        "SELECT count(*) FROM held_images WHERE capability_id IN"
+        " (SELECT capability_id FROM held WHERE issuer = ?)",
+        (issuer,),
     ).fetchone()
     return int(count)
 

@@ -221,7 +221,7 @@ CREATE INDEX held_opens_waiting ON held_opens (capability_id, image_id) WHERE an
 -- Statements on their way to a peer, kept until acknowledged -------------------------------------
 
 CREATE TABLE outbox (
-  message_id INTEGER PRIMARY KEY,
+  message_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given to another statement
   peer       BLOB NOT NULL,
   kind       TEXT NOT NULL,         -- capability manifest amendment revocation receipt
   body       BLOB NOT NULL,
