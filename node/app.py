@@ -139,9 +139,14 @@ class App:
         node = self._unlocked()
         return await dispatch.call(node, method, params, progress)
 
-    async def stream(self, method: str, params: Params) -> AsyncGenerator[dict[str, Any], None]:
+    def stream(self, method: str, params: Params) -> AsyncGenerator[dict[str, Any], None]:
         """Answer a streaming method for as long as the vault is unlocked."""
-        async with aclosing(dispatch.stream(self._unlocked(), method, params)) as events:
+        return self._while_unlocked(dispatch.stream(self._unlocked(), method, params))
+
+    async def _while_unlocked(
+        self, stream: AsyncGenerator[dict[str, Any], None]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        async with aclosing(stream) as events:
             async for event in events:
                 self._unlocked()
                 yield event

@@ -34,7 +34,6 @@ from protocol.capability.manifest import (
 )
 from protocol.capability.terms import parse_rendition, parse_terms_untrusted
 from protocol.encoding import decode, encode
-from protocol.errors import SafelightError
 from protocol.limits import MAX_BODY_BYTES
 from protocol.primitives import sha256
 
@@ -124,7 +123,7 @@ class Rendering:
             return row
         try:
             return await self._make(version_id, spec)
-        except (ImagingError, SafelightError) as error:
+        except ImagingError as error:
             self._failed.add((version_id, spec))
             self._context.events.tell("rendition_failed", code=error.code, message=str(error))
             return None

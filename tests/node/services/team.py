@@ -201,7 +201,7 @@ class Person:
     async def restart(self) -> None:
         """Stop the node's services and start them again on the same vault."""
         await self.node.close()
-        self.node = await _unlock(self.home, self.clock, self.imaging)
+        self.node = await start_node(self.home, self.clock, self.imaging)
 
 
 async def eventually(condition: Callable[[], Awaitable[T | None]], *, seconds: float = 15.0) -> T:
@@ -212,7 +212,8 @@ async def eventually(condition: Callable[[], Awaitable[T | None]], *, seconds: f
         return found
 
 
-async def _unlock(home: Path, clock: Clock, imaging: ImagingPool) -> Unlocked:
+async def start_node(home: Path, clock: Clock, imaging: ImagingPool) -> Unlocked:
+    """Return the running node of an existing home."""
     vault = await Vault.open(home, passphrase=PASSPHRASE, clock=clock, entropy=system_entropy)
     context = Context(
         vault=vault, imaging=imaging, clock=clock, entropy=system_entropy, events=Events()
@@ -237,7 +238,7 @@ async def new_person(folder: Path, name: str, imaging: ImagingPool) -> Person:
         home=home,
         clock=clock,
         imaging=imaging,
-        node=await _unlock(home, clock, imaging),
+        node=await start_node(home, clock, imaging),
     )
 
 
