@@ -111,9 +111,11 @@ class Witnessing:
         told = open_checkpoint_untrusted(note, origin, member.log_key)
         if held is not None:
             known = open_checkpoint_untrusted(held[1], origin, member.log_key)
-            if told.size < known.size:
-                raise LogError("the peer's log is shorter than it was")
-            await self._prove(session, member, known, told)
+            # A greeting may be overtaken on its way; a log that is shorter proves nothing longer.
+            older, newer = sorted((known, told), key=lambda one: one.size)
+            await self._prove(session, member, older, newer)
+            if newer is known:
+                return
         await self._keep(member, told, note)
 
     # After a release ------------------------------------------------------------------------------

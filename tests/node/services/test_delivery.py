@@ -325,3 +325,42 @@ async def test_a_revocation_that_replaces_what_is_on_its_way_arrives(tmp_path: P
             return bool(held["state"] == "revoked")
 
         await eventually(seen, seconds=4)
+
+
+@pytest.mark.xfail(strict=True, reason="the holder refuses it as expired, and never hears of more")
+async def test_what_was_extended_while_its_holder_was_away_arrives_after_its_first_end(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        (image,) = await alice.import_pictures(1)
+        await bob.node.close()
+        (shared,) = await alice.share([image["id"]], ["bob"], duration="1h")
+        await alice.node.amending.extend(capability=shared["id"], duration="9h", opens=None)
+        for person in (alice, bob):
+            person.clock.advance(2 * 3_600_000)
+
+        await bob.restart()
+
+        await bob.wait_ready(shared["id"])
+        assert (await bob.open(shared["id"]))["opens_left"] == 9
+
+
+@pytest.mark.xfail(strict=True, reason="a revocation waits behind amendments that are held back")
+async def test_a_revocation_does_not_wait_behind_many_amendments(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        first, second = await alice.import_pictures(2)
+        (extended,) = await alice.share([first["id"]], ["bob"])
+        (revoked,) = await alice.share([second["id"]], ["bob"])
+        await bob.wait_ready(revoked["id"])
+        await bob.node.close()
+        for _ in range(70):
+            await alice.node.amending.extend(capability=extended["id"], duration=None, opens=1)
+        await alice.node.ending.revoke(capabilities=[revoked["id"]], to=None, album=None)
+
+        await bob.restart()
+
+        async def seen() -> bool:
+            held = await bob.node.receiving.inbox()
+            return {one["id"]: one["state"] for one in held}[revoked["id"]] == "revoked"
+
+        await eventually(seen, seconds=4)
