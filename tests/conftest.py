@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,8 +15,7 @@ settings.load_profile("long" if os.environ.get("SAFELIGHT_LONG") else "default")
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a person's own homes and passphrases out of every test."""
     for name in ("SAFELIGHT_HOME", "SAFELIGHT_PASSPHRASE_FILE"):
         monkeypatch.delenv(name, raising=False)
-    yield

@@ -26,7 +26,13 @@ from node.transport.driver import Reply, Session, SessionClosedError
 from node.transport.listener import Listener, ListenError
 from node.vault.database import WriteTransaction
 from node.vault.records import team as rows
-from protocol.errors import Reason, Refused, RemoteError, SafelightError
+from protocol.errors import (
+    Reason,
+    Refused,
+    RemoteError,
+    RemoteProtocolError,
+    SafelightError,
+)
 from protocol.identity import Identity
 from protocol.limits import MAX_ROSTER_UPDATE_BYTES
 from protocol.messages import Done, FetchHead, Hello, Request, RosterFetch, RosterUpdate, Streamed
@@ -415,7 +421,13 @@ class Peering:
     async def _greeted(self, link: Link, hello: Hello) -> Reply:
         session, member = link.session, link.member
         if hello.roster_version > self._membership.version:
-            await self._fetch_roster(session)
+            try:
+                await self._fetch_roster(session)
+            except Refused as refusal:
+                if refusal.reason is not Reason.POLICY:
+                    raise
+                # Two histories of the team: both sides know each other, what was granted goes on.
+                self._context.events.tell("roster_conflict", name=member.name)
         elif (
             hello.roster_version == self._membership.version
             and hello.roster_hash != self._membership.roster_hash
@@ -453,6 +465,9 @@ class Peering:
                 await self._membership.update_untrusted(bytes(received))
         except TimeoutError:
             raise Refused(Reason.NOT_READY) from None
+        except RemoteProtocolError:
+            # Genuine, and of another history of the team than the one known here.
+            raise Refused(Reason.POLICY) from None
         except RemoteError:
             raise Refused(Reason.NOT_MEMBER) from None
 

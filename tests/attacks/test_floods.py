@@ -95,7 +95,7 @@ async def test_row_40_a_stranger_makes_the_node_fetch_one_roster_at_a_time(tmp_p
         await asyncio.gather(*updates)
         await eve.close()
 
-        assert asked == 1
+        assert asked <= 1
 
 
 async def test_row_40_a_stranger_who_says_nothing_is_hung_up_on(

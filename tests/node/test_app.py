@@ -239,6 +239,19 @@ async def test_a_follower_of_the_log_is_told_no_more_once_the_node_is_locked(hom
             await asyncio.wait_for(following, 1)
 
 
+async def test_whoever_listens_is_told_when_everything_is_closed(home: Path) -> None:
+    async with running(home) as app:
+        await unlock(app)
+        stream = app.stream("events", schema.Empty())
+        listening = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.05)
+
+        await call(app, "lock", schema.Lock(full=True))
+
+        with pytest.raises((LockedError, StopAsyncIteration)):
+            await asyncio.wait_for(listening, 2)
+
+
 async def _log_something(node: Unlocked) -> None:
     await node.context.database.write(
         lambda transaction: transaction.append(

@@ -176,7 +176,10 @@ def end(db: Connection, capability_id: bytes, *, revoked_at: int | None) -> list
 def expired(db: Connection, now: int) -> list[bytes]:
     """Return the held capabilities whose time is over and whose secrets still exist."""
     rows = db.execute(
-        "SELECT capability_id FROM held WHERE holder_share IS NOT NULL AND expires_at <= ?", (now,)
+        "SELECT capability_id FROM held WHERE holder_share IS NOT NULL AND expires_at <= ?"
+        # An amendment may come right behind a capability that waited for this node.
+        " AND received_at <= ?",
+        (now, now),
     )
     return [one for (one,) in rows.fetchall()]
 
@@ -184,7 +187,7 @@ def expired(db: Connection, now: int) -> list[bytes]:
 def next_expiry(db: Connection) -> int | None:
     """Return when the next held capability expires, or None."""
     (moment,) = db.execute(
-        "SELECT min(expires_at) FROM held WHERE holder_share IS NOT NULL"
+        "SELECT min(max(expires_at, received_at)) FROM held WHERE holder_share IS NOT NULL"
     ).fetchone()
     return None if moment is None else int(moment)
 

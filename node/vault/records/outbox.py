@@ -33,10 +33,12 @@ def put(
 
 
 def waiting(db: Connection, peer: bytes, *, limit: int) -> list[OutboxRow]:
-    """Return what waits for a peer, in order."""
+    """Return what waits for a peer, in order, but revocations of what was delivered first."""
     rows = db.execute(
         "SELECT message_id, kind, body, capability_id FROM outbox"
-        " WHERE peer = ? ORDER BY message_id LIMIT ?",
+        " WHERE peer = ? ORDER BY kind = 'revocation' AND NOT EXISTS (SELECT 1 FROM outbox earlier"
+        "  WHERE earlier.kind = 'capability' AND earlier.capability_id = outbox.capability_id"
+        "  AND earlier.peer = outbox.peer) DESC, message_id LIMIT ?",
         (peer, limit),
     ).fetchall()
     return [as_row(OutboxRow, row) for row in rows]

@@ -18,6 +18,7 @@ from protocol.messages import DeliverStatement, Released
 from tests.node.services.conditions import (
     blob_files,
     cancel_while_committing,
+    damage_slot,
     full_index,
     used_slots,
     writer_held,
@@ -431,3 +432,24 @@ async def test_ciphertext_that_a_crash_left_at_the_holder_is_swept(tmp_path: Pat
         await bob.restart()
 
         assert not ciphertext.exists()
+
+
+async def test_a_damaged_keyslot_releases_and_counts_nothing(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        capability = await _shared(alice, bob)
+        (slot,) = await used_slots(alice)
+        damage_slot(alice, slot)
+
+        with pytest.raises(Refused) as refused:
+            await bob.open(capability)
+
+        assert refused.value.reason is Reason.NOT_READY
+        assert await alice.events("released") == []
+        assert (await share_of(alice, capability))["opens"] == 0
+        checked = await alice.node.check(read_data=False, progress=lambda *_: None)
+        assert [(one["code"], one["picture"]) for one in checked["problems"]] == [
+            ("keyslot", (await share_of(alice, capability))["names"][0])
+        ]
+        # It can still be ended.
+        await revoke(alice, capability)
+        assert await used_slots(alice) == []

@@ -274,7 +274,6 @@ async def test_two_rosters_of_one_version_do_not_end_what_was_granted_to_members
             await bob.node.close()
 
 
-@pytest.mark.xfail(strict=True, reason="one version more on one side, and the greeting is refused")
 async def test_two_histories_of_different_length_do_not_end_what_was_granted_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

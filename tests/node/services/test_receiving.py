@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from node.errors import TamperedError, UnreachableError
+from node.vault.errors import StorageFullError
 from node.vault.records import outbox
 from protocol.capability.statements import (
     Amendment,
@@ -31,7 +32,8 @@ from protocol.messages import (
     Streamed,
 )
 from tests.node.services.conditions import blob_files, cut, execute, flip_byte
-from tests.node.services.team import Person, eventually, team
+from tests.node.services.team import Person, eventually, join, new_person, team
+from tests.node.vault.disks import tmpfs
 
 
 async def share_noise(alice: Person, bob: Person, edge: int) -> tuple[str, bytes]:
@@ -387,3 +389,25 @@ async def test_the_inbox_of_a_member_who_left_no_name_still_lists(tmp_path: Path
         with pytest.raises(Refused) as no:
             await bob.open(shared["id"])
         assert no.value.reason is Reason.NOT_MEMBER
+
+
+@pytest.mark.root
+async def test_a_transfer_that_does_not_fit_on_the_disk_leaves_room_for_everything_else(
+    tmp_path: Path,
+) -> None:
+    with tmpfs(tmp_path, kib=9_000) as disk:
+        async with team(tmp_path / "people", "alice") as (alice,):
+            bob = await new_person(disk, "bob", alice.imaging)
+            try:
+                await join(alice, bob)
+                await bob.node.peering.reach(alice.me, 10)
+                capability, _ = await share_noise(alice, bob, 2_600)
+                with pytest.raises(StorageFullError):
+                    await fetch(bob, capability)
+
+                (image,) = await alice.import_pictures(1)
+                (small,) = await alice.share([image["id"]], ["bob"])
+                await bob.wait_ready(small["id"])
+                assert (await bob.open(small["id"]))["opens_left"] == 9
+            finally:
+                await bob.node.close()

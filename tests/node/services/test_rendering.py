@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
+from node.errors import UsageError
 from node.imaging.made import made_pictures
 from node.vault.blob_folder import blob_path
 from protocol.errors import Reason, Refused
 from tests.node.services.conditions import (
-    blob_files,
     damage_slot,
-    execute,
     flip_byte,
     full_index,
     until,
@@ -200,11 +199,17 @@ async def test_an_open_is_refused_once_its_picture_is_classified_more_strictly(
         (image,) = await alice.import_pictures(1)
         (shared,) = await alice.share([image["id"]], ["bob"])
         await bob.wait_ready(shared["id"])
-        await execute(alice, "UPDATE images SET classification = 'restricted'")
+        classified = await alice.node.library.classify([image["id"]], "restricted")
+        assert classified["images"][0]["classification"] == "restricted"
 
         with pytest.raises(Refused) as refused:
             await bob.open(shared["id"])
 
         assert refused.value.reason is Reason.POLICY
         assert await alice.events("released") == []
-        assert len(await blob_files(alice, "rendition")) == 1
+        (entry,) = await alice.events("classified")
+        assert (entry["detail"]["old"], entry["detail"]["new"]) == ("internal", "restricted")
+        with pytest.raises(UsageError):
+            await alice.node.library.classify([image["id"]], "secret")
+        await alice.node.library.classify([image["name"]], "public")
+        assert (await bob.open(shared["id"]))["opens_left"] == 9
