@@ -20,4 +20,6 @@ async def whole(step: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # Told to nobody: whoever asked has gone.
         raise

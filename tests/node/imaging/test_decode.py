@@ -165,6 +165,8 @@ def test_a_profile_is_followed_to_srgb() -> None:
         srgb_profile().replace(b"acsp", b"xxxx"),
         srgb_profile().replace(b"RGB ", b"CMYK", 1),
     ],
+    # The bytes of a made profile hold the time at which it was made.
+    ids=["short", "cut", "longer", "unsigned", "of other colours"],
 )
 def test_a_profile_that_is_none_for_these_pixels_is_dropped(profile: bytes) -> None:
     data = encoded(corners(), "PNG", icc_profile=profile)
