@@ -152,6 +152,7 @@ class Unlocked:
     async def close(self) -> None:
         """Stop every service, then close the vault; the next start goes on with what is left."""
         self.pixels.drop_all()
+        self.context.events.close()
         await self.peering.close()
         await asyncio.gather(
             self.delivery.close(),

@@ -24,7 +24,7 @@ from node.services.moments import readable, rfc3339
 from node.services.peering import Link, Peering
 from node.vault.blobs import Incoming
 from node.vault.database import WriteTransaction
-from node.vault.errors import DamagedError
+from node.vault.errors import DamagedError, StorageFullError
 from node.vault.records import Connection, library, outbox
 from node.vault.records import held as rows
 from node.vault.records.held import HeldImageRow, HeldRow
@@ -609,6 +609,10 @@ class Receiving:
                 "the issuer's bytes are not those of the manifest; no open was spent",
                 hint="try again; if it happens again, tell the issuer",
             ) from None
+        except StorageFullError:
+            # What does not fit is not kept: it would leave room for nothing else.
+            await incoming.discard()
+            raise
         finally:
             # Keeps what has come, so that the next try goes on from there.
             await incoming.suspend()

@@ -102,6 +102,11 @@ class Incoming:
         if not self._ending.cancelled():
             self._ending.exception()  # What could not be kept is asked for again.
 
+    async def discard(self) -> None:
+        """Throw away what is here, for example because the disk is full of it."""
+        await self.suspend()
+        await asyncio.to_thread(self._path.unlink, missing_ok=True)
+
     async def _finish(self) -> SealedFile:
         try:
             await self._store_all()
