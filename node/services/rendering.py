@@ -34,6 +34,7 @@ from protocol.capability.manifest import (
 )
 from protocol.capability.terms import parse_rendition, parse_terms_untrusted
 from protocol.encoding import decode, encode
+from protocol.errors import RemoteError
 from protocol.limits import MAX_BODY_BYTES
 from protocol.primitives import sha256
 
@@ -123,7 +124,8 @@ class Rendering:
             return row
         try:
             return await self._make(version_id, spec)
-        except ImagingError as error:
+        except (ImagingError, RemoteError, DamagedError) as error:
+            # The picture's own fault; a full disk is not, and is tried again.
             self._failed.add((version_id, spec))
             self._context.events.tell("rendition_failed", code=error.code, message=str(error))
             return None

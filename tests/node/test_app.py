@@ -28,7 +28,7 @@ from node.unlocked import Unlocked
 from node.vault.errors import VaultBusyError, WrongPassphraseError
 from node.vault.vault import Vault
 from protocol.errors import Refused, SafelightError
-from tests.node.services.conditions import execute
+from tests.node.services.conditions import execute, writer_held
 from tests.node.services.team import (
     PASSPHRASE,
     SMALL_ARGON2,
@@ -297,6 +297,49 @@ async def test_a_full_lock_whose_caller_hangs_up_is_done_nevertheless(home: Path
             assert (await call(app, "check", schema.Check()))["ok"]
 
 
+async def test_what_commits_while_everything_is_closed_is_done_to_its_end(
+    home: Path, tmp_path: Path
+) -> None:
+    async with running(home) as app:
+        await unlock(app)
+        async with friend(tmp_path, app) as alice:
+            capability = await _share_own(app, tmp_path)
+            await alice.wait_ready(capability)
+            inside = Person(
+                name="bob",
+                home=home,
+                clock=ShiftedClock(),
+                imaging=app._imaging,
+                node=node_of(app),
+            )
+            async with writer_held(inside) as waiting:
+                revoking = asyncio.create_task(
+                    call(app, "revoke", schema.Revoke(capabilities=[capability]))
+                )
+                await waiting(1)
+                locking = asyncio.create_task(call(app, "lock", schema.Lock(full=True)))
+                await asyncio.sleep(0.2)
+            await locking
+
+            # Done or refused as closed; never a failed disk, or a write to a file that is closed.
+            await asyncio.wait([revoking])
+            error = revoking.exception()
+            assert error is None or (isinstance(error, SafelightError) and error.code == "local")
+            await unlock(app)
+            assert (await call(app, "check", schema.Check()))["problems"] == []
+
+
+async def _share_own(app: App, folder: Path) -> str:
+    """Import a picture into the node of an app and share it with alice."""
+    ((name, data),) = made_pictures(1, (64, 48))
+    (folder / name).write_bytes(data)
+    imported = await call(app, "import", schema.Import(paths=[str(folder / name)]))
+    shared = await call(
+        app, "share", schema.Share(what=[imported["images"][0]["id"]], to=["alice"])
+    )
+    return str(shared["capabilities"][0]["id"])
+
+
 async def test_an_unlock_whose_caller_hangs_up_leaves_the_vault_to_the_next(home: Path) -> None:
     async with running(home) as app:
         for pause in (0.0, 0.01, 0.05, 0.12, 0.2):
@@ -399,15 +442,7 @@ async def test_opening_while_the_issuer_is_fully_locked_is_unreachable_and_works
     async with running(home) as app:
         await unlock(app)
         async with friend(tmp_path, app) as alice:
-            folder = tmp_path / "in"
-            folder.mkdir()
-            for name, data in made_pictures(1, (64, 48)):
-                (folder / name).write_bytes(data)
-            imported = await call(app, "import", schema.Import(paths=[str(folder)]))
-            shared = await call(
-                app, "share", schema.Share(what=[imported["images"][0]["id"]], to=["alice"])
-            )
-            capability = shared["capabilities"][0]["id"]
+            capability = await _share_own(app, tmp_path)
             await alice.wait_ready(capability)
             await call(app, "lock")
             assert (await alice.open(capability))["opens_left"] == 9
