@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from node import dispatch
 from node.control.routes import ControlServer, Progress
@@ -32,6 +32,9 @@ from node.vault import log_store
 from node.vault.process import protect_process
 from node.vault.vault import Vault
 from protocol.identity import fingerprint_words, format_fingerprint
+
+_CALLS_END_S: Final = 3.0
+"""How long calls under way may still take when everything is locked or stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,8 @@ class App:
         self._locked_by_user = False
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._calls: set[asyncio.Task[Any]] = set()
+        """Calls under way."""
 
     async def run(self) -> int:
         """Serve the control API until a signal or ``stop``."""
@@ -137,7 +142,13 @@ class App:
         if isinstance(params, Lock):
             return await self._lock(full=params.full)
         node = self._unlocked()
-        return await dispatch.call(node, method, params, progress)
+        task = asyncio.current_task()
+        assert task is not None, "calls run in tasks"
+        self._calls.add(task)
+        try:
+            return await dispatch.call(node, method, params, progress)
+        finally:
+            self._calls.discard(task)
 
     def stream(self, method: str, params: Params) -> AsyncGenerator[dict[str, Any], None]:
         """Answer a streaming method for as long as the vault is unlocked."""
@@ -225,4 +236,15 @@ class App:
     async def _close_vault(self) -> None:
         if self._node is not None:
             node, self._node = self._node, None
+            await self._end_calls()
             await node.close()
+
+    async def _end_calls(self) -> None:
+        """Let calls under way end, then cancel the rest: none of them meets a closed vault."""
+        if self._calls:
+            await asyncio.wait(set(self._calls), timeout=_CALLS_END_S)
+        rest = set(self._calls)
+        for call in rest:
+            call.cancel()
+        if rest:
+            await asyncio.wait(rest)
