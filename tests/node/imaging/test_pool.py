@@ -236,7 +236,7 @@ async def test_a_dead_parent_fails_what_runs_and_is_replaced(pool: ImagingPool) 
 
 
 async def test_a_parent_that_hangs_is_replaced() -> None:
-    pool = ImagingPool(1, limits=Limits(wall_seconds=1.0))
+    pool = ImagingPool(1, limits=Limits(wall_seconds=5.0))
     await pool.start()
     parent = parent_of_workers()
     assert parent is not None
