@@ -264,6 +264,13 @@ class ImagingPool:
     async def _hire(self, job: Job) -> Worker:
         if isinstance(job, ThumbnailJob) and self._idle:
             return self._idle.pop()
+        parent = await self._warm_parent()
+        try:
+            return parent.hire(self._limits)
+        except WorkerFault:
+            if parent.alive:
+                raise
+        # It died since its last job, through no fault of this picture.
         return (await self._warm_parent()).hire(self._limits)
 
     def _keep_or_dismiss(self, worker: Worker, job: Job) -> None:

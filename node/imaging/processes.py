@@ -107,6 +107,7 @@ class WarmParent:
         self._control = control
         self._numbers = itertools.count(1)
         self._workers: dict[int, Worker] = {}
+        self._abandoned = False
         self._ready = asyncio.get_running_loop().create_future()
         self._listener = asyncio.create_task(self._listen(), name="imaging parent")
 
@@ -148,7 +149,7 @@ class WarmParent:
     @property
     def alive(self) -> bool:
         """Whether the process still answers for its workers."""
-        return not self._listener.done()
+        return not self._abandoned and not self._listener.done()
 
     def hire(self, limits: Limits) -> Worker:
         """Order a fresh worker; it may be asked at once. WorkerFault where the parent is gone."""
@@ -169,6 +170,8 @@ class WarmParent:
 
     def abandon(self) -> None:
         """Kill the process without asking; the kernel ends its workers with it."""
+        # Its end is reported later than it happens: nobody hires from it in between.
+        self._abandoned = True
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
@@ -192,6 +195,7 @@ class WarmParent:
             # Orders are short and promptly read: one that does not fit means nobody reads.
             socket.send_fds(self._control, [pack(order)], descriptors)
         except OSError:
+            self.abandon()
             raise WorkerFault from None
 
     async def _listen(self) -> None:
