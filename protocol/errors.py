@@ -103,6 +103,10 @@ class Reason(StrEnum):
     FACTOR = "factor"
     CLOCK = "clock"
     UNKNOWN = "unknown"
+    FULL = "full"
+    """A rendezvous' mailbox has no room; the sender keeps what it has and tries again."""
+    BUSY = "busy"
+    """Over a limit of the rendezvous for now."""
 
 
 class Refused(SafelightError):  # noqa: N818  the protocol's word

@@ -32,6 +32,7 @@ class SignatureType(StrEnum):
     OPEN_REQUEST = "open-request"
     RECEIPT = "receipt"
     MAIL = "mail"
+    ADMISSION = "admission"
 
 
 # Hashes (BLAKE2b, label ‖ data)
@@ -43,6 +44,8 @@ HASH_IMAGE_LIST: Final = b"safelight/v1/hash/image-list\x00"
 HASH_VERSION: Final = b"safelight/v1/hash/version\x00"
 HASH_OPEN_NONCE: Final = b"safelight/v1/hash/open-nonce\x00"
 HASH_PSEUDONYM: Final = b"safelight/v1/hash/pseudonym\x00"
+HASH_ANNOUNCEMENT: Final = b"safelight/v1/hash/announcement\x00"
+HASH_JOINING_WORDS: Final = b"safelight/v1/hash/joining-words\x00"
 
 # Commitments
 COMMIT_ISSUER_SHARE: Final = b"safelight/v1/commit/issuer-share\x00"
@@ -64,3 +67,7 @@ KDF_KEYSLOT_RECORD: Final = b"safelight/v1/kdf/keyslot-record\x00"
 PROLOGUE_CHANNEL: Final = b"safelight/v1/prologue/channel\x00"
 PROLOGUE_SEALED_CAPABILITY: Final = b"safelight/v1/prologue/capability\x00"
 PROLOGUE_WELCOME: Final = b"safelight/v1/prologue/welcome\x00"
+PROLOGUE_MAIL: Final = b"safelight/v1/prologue/mail\x00"
+
+# Prologue of Noise XXpsk0 (joining by code)
+PROLOGUE_JOINING: Final = b"safelight/v1/prologue/joining\x00"

@@ -102,6 +102,36 @@ ROSTER_LIFETIME_MS: Final = 365 * 24 * 3_600_000
 MAX_WELCOME_ADDRESSES: Final = 4_096
 """MAX_ADDRESSES of every member of a team five times the size Safelight is made for."""
 
+ROSTER_RENEWAL_MS: Final = 30 * 24 * 3_600_000
+"""An administrator's node renews a roster that has less than this left: a month of holidays."""
+
+# Joining
+INVITATION_MS: Final = 10 * 60_000
+"""How long an invitation code is good: read over the telephone, typed, corrected once."""
+MAX_INVITATION_NUMBER: Final = 9_999
+"""What names an invitation on a network or server: short to say, and no secret."""
+CODE_WORDS: Final = 2
+"""Words of a code, of 2,048 each: one guess in four million."""
+JOINING_TIMEOUT_MS: Final = 30_000
+"""From the first message of a joining to its last: five small messages through a slow relay."""
+MAX_JOINING_MESSAGE_BYTES: Final = 16 * KIB
+"""An identity file, or what a newcomer is told of the team."""
+MAX_SLOT_BYTES: Final = 64 * KIB
+"""Both ways through an invitation's slot of a rendezvous (architecture 4.8)."""
+
+# Rendezvous
+MAX_CLAIM_SECRET_BYTES: Final = 64
+MAX_MAIL_BYTES: Final = 59_000
+"""A sealed mail, so that one always fits a message beside its number."""
+MAIL_LIFETIME_MS: Final = 7 * 24 * 3_600_000
+"""How long mail waits for its reader: over a week-end and a holiday."""
+CIRCUIT_TOKEN_BYTES: Final = 32
+"""What admits one socket to one end of one circuit."""
+
+# Announcements
+MAX_ANNOUNCED_VALUE_BYTES: Final = 64
+"""A value of a TXT record of ours: hexadecimal, or a number."""
+
 # Passwords
 ARGON2_TIME: Final = 3
 ARGON2_MEMORY_BYTES: Final = 256 * MIB

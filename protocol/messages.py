@@ -51,6 +51,12 @@ class RosterFetch(Message, frozen=True, tag="roster.fetch"):
     have_version: Count
 
 
+class ProposeRoster(Message, frozen=True, tag="roster.propose"):
+    """A next version that lacks signatures (roster.proposal), to an administrator (4.6)."""
+
+    signed: bytes
+
+
 class Deliver(Message, frozen=True, tag="capability.deliver"):
     """A sealed capability (capability.Capability under Noise X)."""
 
@@ -102,6 +108,7 @@ Request: TypeAlias = (
     Hello
     | RosterUpdate
     | RosterFetch
+    | ProposeRoster
     | Deliver
     | DeliverManifest
     | FetchList

@@ -66,6 +66,65 @@ class TeamAdd(Params, frozen=True):
     role: str = "editor"
 
 
+class TeamRole(Params, frozen=True):
+    """Give a member another role."""
+
+    who: str
+    role: str
+
+
+class TeamRemove(Params, frozen=True):
+    """Remove a member."""
+
+    who: str
+
+
+class TeamThreshold(Params, frozen=True):
+    """Let this many administrators sign each next version of the roster."""
+
+    threshold: int
+
+
+class TeamSign(Params, frozen=True):
+    """Sign a pending version of the roster."""
+
+    proposal: str
+    """Its id, or a unique prefix; empty where only one is pending."""
+
+
+class TeamResolve(Params, frozen=True):
+    """Join two histories of the team; `dry_run` only says what would come of it."""
+
+    dry_run: bool = False
+
+
+class Invite(Params, frozen=True):
+    """Open an invitation: `code`, `expires_at`, `number`."""
+
+    role: str = "editor"
+
+
+class InviteWait(Params, frozen=True):
+    """Wait for the end of an invitation; tells who came, or why nobody did."""
+
+    number: int
+
+
+class Join(Params, frozen=True):
+    """Join by an invitation's code, on this network, at an address, or by a rendezvous."""
+
+    code: str
+    at: str | None = None
+    rendezvous: str | None = None
+
+
+class RendezvousClaim(Params, frozen=True):
+    """Register the team with a rendezvous, and use it from now on."""
+
+    address: str
+    secret: str
+
+
 class JoinFile(Params, frozen=True):
     """Join by WELCOME. Without `expect` only says who the administrator is."""
 
@@ -248,6 +307,17 @@ METHODS: Final[dict[str, type[Params]]] = {
     "team_create": TeamCreate,
     "team_show": Empty,
     "team_add": TeamAdd,
+    "team_role": TeamRole,
+    "team_remove": TeamRemove,
+    "team_threshold": TeamThreshold,
+    "team_pending": Empty,
+    "team_sign": TeamSign,
+    "team_resolve": TeamResolve,
+    "team_renew": Empty,
+    "invite": Invite,
+    "invite_wait": InviteWait,
+    "join": Join,
+    "rendezvous_claim": RendezvousClaim,
     "join_file": JoinFile,
     "peers": Empty,
     "peers_add": PeersAdd,

@@ -86,6 +86,18 @@ CREATE TABLE roster_versions (
   signed  BLOB NOT NULL             -- exact bytes of roster.metadata.SignedRoster
 ) STRICT;
 
+CREATE TABLE roster_rivals (        -- versions of another history of the team, until it is resolved
+  hash    BLOB PRIMARY KEY CHECK (length(hash) = 32),
+  version INTEGER NOT NULL,
+  signed  BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE roster_proposals (     -- next versions that lack signatures
+  hash        BLOB PRIMARY KEY CHECK (length(hash) = 32),
+  signed      BLOB NOT NULL,        -- exact bytes of roster.metadata.SignedRoster
+  received_at INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE peers (
   fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32),
   last_seen   INTEGER
@@ -95,7 +107,7 @@ CREATE TABLE peer_addresses (
   fingerprint BLOB NOT NULL REFERENCES peers ON DELETE CASCADE,
   host        TEXT NOT NULL,
   port        INTEGER NOT NULL,
-  source      TEXT NOT NULL,        -- added welcome
+  source      TEXT NOT NULL,        -- added identity welcome seen
   PRIMARY KEY (fingerprint, host, port)
 ) STRICT;
 
@@ -223,12 +235,18 @@ CREATE INDEX held_opens_waiting ON held_opens (capability_id, image_id) WHERE an
 CREATE TABLE outbox (
   message_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given to another statement
   peer       BLOB NOT NULL,
-  kind       TEXT NOT NULL,         -- capability manifest amendment revocation receipt
+  kind       TEXT NOT NULL,         -- capability manifest amendment revocation receipt proposal
   body       BLOB NOT NULL,
   capability_id BLOB,
-  created_at INTEGER NOT NULL
+  created_at INTEGER NOT NULL,
+  mailed_at  INTEGER                -- a rendezvous keeps a sealed copy since then
 ) STRICT;
 CREATE INDEX outbox_by_peer ON outbox (peer, message_id);
+
+CREATE TABLE mail_seen (            -- mail that was dealt with, until it could not be replayed any more
+  message_id BLOB PRIMARY KEY CHECK (length(message_id) = 16),
+  expires_at INTEGER NOT NULL
+) STRICT;
 
 -- Audit log --------------------------------------------------------------------------------------
 
