@@ -19,9 +19,11 @@ from weakref import WeakValueDictionary
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
 from node.imaging.pool import ImagingError, Measured
 from node.services.context import Context
+from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.files import write_new_file
 from node.services.moments import rfc3339
+from node.services.whole import whole
 from node.vault.blobs import SealedFile
 from node.vault.database import WriteTransaction
 from node.vault.records import Connection
@@ -304,8 +306,13 @@ class Library:
             if known:
                 return await self._known_again(known[0], album, tags)
             measured = await self._context.imaging.measure_and_thumbnail(data, THUMBNAIL_SIZES)
-            ready = await self._seal(data, digest, name, classification, measured)
-            return await self._commit(ready, album, tags, provenance)
+
+            async def keep() -> dict[str, Any]:
+                async with Drafts(self._context.vault.blobs) as drafts:
+                    ready = await self._seal(drafts, data, digest, name, classification, measured)
+                    return await self._commit(ready, album, tags, provenance)
+
+            return await whole(keep())
 
     async def _known_again(
         self, row: ImageRow, album: str | None, tags: list[str]
@@ -320,7 +327,13 @@ class Library:
         return {**describe(row), "album": album, "duplicate": True}
 
     async def _seal(
-        self, data: bytes, digest: bytes, name: str, classification: str, measured: Measured
+        self,
+        drafts: Drafts,
+        data: bytes,
+        digest: bytes,
+        name: str,
+        classification: str,
+        measured: Measured,
     ) -> _Ready:
         entropy = self._context.entropy
         image_id, version_id = entropy(16), entropy(16)
@@ -330,7 +343,7 @@ class Library:
                 team=NO_TEAM, device=self._context.me, image=image_id, rendition=rendition.encode()
             ).encode()
             key = entropy(32)
-            sealed = await self._context.vault.blobs.seal_bytes(plaintext, key, context)
+            sealed = await drafts.seal(plaintext, key, context)
             return blob_row(kind, key, context, sealed)
 
         original, *thumbnails = await asyncio.gather(

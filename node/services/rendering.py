@@ -14,6 +14,7 @@ from typing import Final
 
 from node.imaging.pool import ImagingError
 from node.services.context import Context
+from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.library import blob_row
 from node.services.loops import forever
@@ -160,38 +161,41 @@ class Rendering:
             image_id=image_id,
             rendition_id=rendition_id,
         )
-        sealed = await context.vault.blobs.seal_bytes(data, key, sealed_under)
-        row = RenditionRow(
-            rendition_id=rendition_id,
-            version_id=version_id,
-            spec=spec,
-            blob_id=sealed.blob_id,
-            key=key,
-            commitment=sealed.commitment,
-            format=form,
-            width=width,
-            height=height,
-            disclosure=encode(disclosure),
-        )
-
-        def job(transaction: WriteTransaction) -> None:
-            now = context.clock.now()
-            # The key is R: it stands in the renditions table, once.
-            library.insert_blob(
-                transaction.connection, blob_row("rendition", None, sealed_under, sealed), now=now
+        async with Drafts(context.vault.blobs) as drafts:
+            sealed = await drafts.seal(data, key, sealed_under)
+            row = RenditionRow(
+                rendition_id=rendition_id,
+                version_id=version_id,
+                spec=spec,
+                blob_id=sealed.blob_id,
+                key=key,
+                commitment=sealed.commitment,
+                format=form,
+                width=width,
+                height=height,
+                disclosure=encode(disclosure),
             )
-            rows.insert_rendition(transaction.connection, row, now)
-            transaction.append(
-                draft(
-                    "rendered",
-                    actor=context.me,
-                    about=context.me,
-                    references={"image": image_id},
-                    facts={"rendition": spec, "sealed_sha256": sealed.sha256.hex()},
+
+            def job(transaction: WriteTransaction) -> None:
+                now = context.clock.now()
+                # The key is R: it stands in the renditions table, once.
+                library.insert_blob(
+                    transaction.connection,
+                    blob_row("rendition", None, sealed_under, sealed),
+                    now=now,
                 )
-            )
+                rows.insert_rendition(transaction.connection, row, now)
+                transaction.append(
+                    draft(
+                        "rendered",
+                        actor=context.me,
+                        about=context.me,
+                        references={"image": image_id},
+                        facts={"rendition": spec, "sealed_sha256": sealed.sha256.hex()},
+                    )
+                )
 
-        await context.database.write(job)
+            await context.database.write(job)
         return row
 
     async def _bind_all(

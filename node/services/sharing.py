@@ -15,6 +15,7 @@ from typing import Any
 
 from node.errors import UsageError
 from node.services.context import Context
+from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.library import Library, blob_row
 from node.services.membership import Membership
@@ -149,10 +150,13 @@ class Sharing:
         """Make and commit every capability; on a failure none, and no keyslot stays taken."""
         issued: list[_Issued] = []
         try:
-            for one in holders:
-                limits = allowed[one.fingerprint]
-                issued.append(await self._prepare(one, limits, images, starts, factor, terms))
-            await self._commit(issued, images)
+            async with Drafts(self._context.vault.blobs) as drafts:
+                for one in holders:
+                    limits = allowed[one.fingerprint]
+                    issued.append(
+                        await self._prepare(drafts, one, limits, images, starts, factor, terms)
+                    )
+                await self._commit(issued, images)
         except Exception:
             keyslots = self._context.vault.keyslots
             await asyncio.to_thread(keyslots.destroy, [_slot(one.grant) for one in issued])
@@ -239,6 +243,7 @@ class Sharing:
 
     async def _prepare(
         self,
+        drafts: Drafts,
         holder: Identity,
         allowed: Allow,
         images: list[ImageRow],
@@ -263,7 +268,7 @@ class Sharing:
             )
         )
         list_context = _list_context(self._membership.team_id, context.me, capability_id)
-        sealed_list = await context.vault.blobs.seal_bytes(listed, list_key, list_context)
+        sealed_list = await drafts.seal(listed, list_key, list_context)
         mix, proof_key, salt, phrase = NO_FACTOR_MIX, None, None, None
         if factor:
             phrase, salt = generate_phrase(entropy), entropy(FACTOR_SALT_BYTES)
