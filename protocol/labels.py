@@ -71,3 +71,7 @@ PROLOGUE_MAIL: Final = b"safelight/v1/prologue/mail\x00"
 
 # Prologue of Noise XXpsk0 (joining by code)
 PROLOGUE_JOINING: Final = b"safelight/v1/prologue/joining\x00"
+
+# Names of the two ends of SPAKE2 (joining by code)
+PAKE_JOINER: Final = b"safelight/v1/pake/joiner\x00"
+PAKE_INVITER: Final = b"safelight/v1/pake/inviter\x00"

@@ -56,10 +56,11 @@ MAX_CLOSE_REASON_BYTES: Final = 32
 """Reason of a close: a code, not prose."""
 HANDSHAKE_TIMEOUT_MS: Final = 5_000
 """A peer that has not proved itself by then is closed: bounds half-open channels."""
-KEEP_ALIVE_MS: Final = 20_000
+KEEP_ALIVE_MS: Final = 10_000
 """A side with nothing to say for this long sends a ping: under common NAT timeouts."""
-SILENCE_MS: Final = 60_000
-"""A peer unheard for this long is gone; it pings at least every two KEEP_ALIVE_MS."""
+SILENCE_MS: Final = 25_000
+"""A peer unheard for this long is gone: a team is whole again 30 seconds after a cut has healed.
+It pings at least every two KEEP_ALIVE_MS."""
 
 # Sealing to a person
 MAX_SEALED_PLAINTEXT_BYTES: Final = 60_000
@@ -97,6 +98,9 @@ MAX_ROSTER_UPDATE_BYTES: Final = 1 * MIB
 """Everything one roster.update may carry (architecture 4.6)."""
 MAX_ROSTER_PARENTS: Final = 8
 """Rosters of one version that the next one joins: two in practice."""
+MAX_ROSTER_JUMP: Final = 1_000
+"""Numbers skipped where two histories are joined: more than a team makes while it is cut in two,
+and too few for a signer to run through all numbers there are."""
 ROSTER_LIFETIME_MS: Final = 365 * 24 * 3_600_000
 """A year: long enough to forget nothing, short enough that a frozen roster shows."""
 MAX_WELCOME_ADDRESSES: Final = 4_096
@@ -127,6 +131,14 @@ MAIL_LIFETIME_MS: Final = 7 * 24 * 3_600_000
 """How long mail waits for its reader: over a week-end and a holiday."""
 CIRCUIT_TOKEN_BYTES: Final = 32
 """What admits one socket to one end of one circuit."""
+MAX_ADMISSION_BYTES: Final = 59_000
+"""A signed admission, so that one always fits a message beside a claim's secret."""
+MAX_MAILS_AT_ONCE: Final = 256
+"""Mails of one answer, and numbers of one acknowledgement."""
+MAIL_CLOCK_SLACK_MS: Final = 3_600_000
+"""How far the clock of a mail's sender may be ahead of its reader's: a wrong zone, not more."""
+MAX_RENDEZVOUS_ADDRESS_BYTES: Final = 512
+"""The longest host, in brackets, with its port and key, has 317."""
 
 # Announcements
 MAX_ANNOUNCED_VALUE_BYTES: Final = 64

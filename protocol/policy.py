@@ -1,6 +1,7 @@
 """What a team allows to be granted: from classification and role to limits.
 
-Belongs here: the policy's table, and the decision on a share and on an open.
+Belongs here: the policy's table, what each role may do, and the decision on a share and on
+an open.
 Never here: who asks (``roster``), what is signed (``capability``), or enforcement.
 Specification: docs/spec/policy.md.
 
@@ -45,6 +46,51 @@ class Feature(StrEnum):
 
 THIS_BUILD: Final[frozenset[Feature]] = frozenset()
 """The features this build has."""
+
+# Roles ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTemplate:
+    """What a role may do: a template of rights."""
+
+    shares: bool
+    """Whether it grants capabilities."""
+    approved_only: bool
+    """Whether what it shares, and what it is granted, has to be approved pictures."""
+    holds: frozenset[str]
+    """The rights that it can be granted."""
+
+
+_REVIEW: Final = frozenset({"view", "comment", "pick", "rate"})
+
+ROLE_TEMPLATES: Final[Mapping[str, RoleTemplate]] = MappingProxyType(
+    {
+        "admin": RoleTemplate(shares=True, approved_only=False, holds=frozenset(RIGHTS)),
+        "editor": RoleTemplate(shares=True, approved_only=False, holds=frozenset(RIGHTS)),
+        "publisher": RoleTemplate(
+            shares=True, approved_only=True, holds=_REVIEW | {"save", "reshare"}
+        ),
+        "reviewer": RoleTemplate(shares=False, approved_only=False, holds=_REVIEW | {"approve"}),
+        "guest": RoleTemplate(shares=False, approved_only=False, holds=_REVIEW),
+    }
+)
+"""Role to template, the widest first."""
+
+
+def may_issue(role: str | None) -> bool:
+    """Say whether a holder takes a capability whose issuer has this role; None is no member."""
+    return role is not None and ROLE_TEMPLATES[role].shares
+
+
+def usable_rights(rights: Iterable[str], holder_role: str) -> tuple[str, ...]:
+    """Return which of the rights in terms a holder of today's role may still use.
+
+    ``view`` always stays: what a role takes away is what goes beyond looking.
+    """
+    holds = ROLE_TEMPLATES[holder_role].holds
+    return tuple(right for right in rights if right in holds)
+
 
 # The table --------------------------------------------------------------------------------------
 
@@ -228,13 +274,13 @@ class _Decision:
 
     def allow(self, *, holder_role: str, sharer_role: str) -> Allow:
         self.check_people(holder_role=holder_role, sharer_role=sharer_role)
-        rights = self.rights()
+        rights = self.rights(holder_role=holder_role)
         rendition, smaller = self.rendition()
         watermark, marked = self.watermark(rendition)
         opens, fewer = self.opens()
         duration = self.duration()
         self.check_lease()
-        self.check_approvals(holder_role=holder_role)
+        self.check_approvals(holder_role=holder_role, sharer_role=sharer_role)
         return Allow(
             classification=self.classification,
             rights=rights,
@@ -247,9 +293,9 @@ class _Decision:
         )
 
     def check_people(self, *, holder_role: str, sharer_role: str) -> None:
-        if sharer_role == GUEST:
+        if not ROLE_TEMPLATES[sharer_role].shares:
             raise _DeniedError(
-                "guests do not share", "ask an administrator for another role in the team"
+                f"{sharer_role}s do not share", "ask an administrator for another role in the team"
             )
         if holder_role == GUEST and not self.rule.guests:
             raise _DeniedError(
@@ -257,21 +303,39 @@ class _Decision:
                 "share with a member, or classify the pictures anew",
             )
 
-    def check_approvals(self, *, holder_role: str) -> None:
+    def check_approvals(self, *, holder_role: str, sharer_role: str) -> None:
         approvals = self.rule.guest_approvals if holder_role == GUEST else self.rule.approvals
-        if approvals and Feature.APPROVALS not in self.features:
+        if Feature.APPROVALS in self.features:
+            return
+        if approvals:
             raise _DeniedError(
                 f"{self.classification} pictures need {_approvals(approvals)}, "
                 "which this version cannot collect",
                 "classify the pictures anew where that is right",
             )
+        if ROLE_TEMPLATES[sharer_role].approved_only:
+            raise _DeniedError(
+                f"{sharer_role}s share approved pictures only, {_NOT_APPROVED}",
+                "ask an administrator for another role in the team",
+            )
+        if ROLE_TEMPLATES[holder_role].approved_only:
+            raise _DeniedError(
+                f"{holder_role}s are granted approved pictures only, {_NOT_APPROVED}",
+                "share with somebody else, or ask an administrator to change the role",
+            )
 
-    def rights(self) -> tuple[str, ...]:
+    def rights(self, *, holder_role: str) -> tuple[str, ...]:
         asked = self.request.rights
         unknown = sorted(set(asked) - set(RIGHTS))
         if unknown:
             raise LocalError(
                 "no such right: " + ", ".join(unknown), hint="rights: " + ", ".join(RIGHTS)
+            )
+        holds = ROLE_TEMPLATES[holder_role].holds
+        if beyond := [right for right in RIGHTS if right in asked and right not in holds]:
+            most = ",".join(right for right in RIGHTS if right in holds)
+            raise _DeniedError(
+                f"{holder_role}s are not granted: " + ", ".join(beyond), f"at most --allow {most}"
             )
         # Whatever else a holder may do with a picture, it has to see it.
         return tuple(right for right in RIGHTS if right in asked or right == "view")
@@ -371,7 +435,8 @@ def allows_open(
 
     A picture classified more strictly since, or a holder who became a guest, is refused
     (`policy`) where the terms would not be issued any more. Durations and counts stay as
-    they were granted. ``classification`` is the picture's own of today.
+    they were granted, and so does looking: a right that the holder's role lost is refused
+    where it is used (`usable_rights`). ``classification`` is the picture's own of today.
     """
     rule = policy.rules[strictest((classification, terms.classification))]
     if holder_role == GUEST and not rule.guests:
@@ -385,6 +450,9 @@ def allows_open(
 
 
 # Words ------------------------------------------------------------------------------------------
+
+
+_NOT_APPROVED: Final = "and this version cannot record approvals"
 
 
 def _too_long(classification: str, rule: Rule) -> _DeniedError:

@@ -5,7 +5,7 @@ specifications name, with its security reason.
 Never here: formats, labels, or a choice between primitives. PyNaCl does
 signatures, X25519 and Argon2id; ``cryptography`` (OpenSSL) does ChaCha20-Poly1305
 and HKDF, because it is several times faster in bulk and releases the GIL;
-``hashlib`` does hashes.
+``hashlib`` does hashes, and ``spake2`` does SPAKE2.
 """
 
 from __future__ import annotations
@@ -152,6 +152,48 @@ def hkdf_expand(key: bytes, info: bytes, size: int) -> bytes:
 def argon2id(password: bytes, salt: bytes, *, time: int, memory_bytes: int) -> bytes:
     """Return 32 bytes of Argon2id (RFC 9106) with one lane. The caller bounds time and memory."""
     return nacl.pwhash.argon2id.kdf(KEY_BYTES, password, salt, opslimit=time, memlimit=memory_bytes)
+
+
+class Spake2:
+    """One side of SPAKE2 over Ed25519: a shared key from a short password, one guess a run.
+
+    ``first`` says which of the two sides this is (A or B of the draft that the library
+    implements); both name the ends alike. 64 bytes of ``entropy`` are used once.
+    """
+
+    __slots__ = ("_side", "message")
+
+    def __init__(
+        self, *, first: bool, password: bytes, id_a: bytes, id_b: bytes, entropy: Entropy
+    ) -> None:
+        # It computes its group's elements when it is imported, which few processes need.
+        import spake2
+
+        side = spake2.SPAKE2_A if first else spake2.SPAKE2_B
+        self._side = side(password, idA=id_a, idB=id_b, entropy_f=entropy)
+        self.message: bytes = self._side.start()
+        """33 bytes for the other side: ``A`` or ``B``, and a point."""
+
+    def __repr__(self) -> str:
+        return "Spake2()"
+
+    def finish_untrusted(self, message: bytes) -> bytes:
+        """Return the 32-byte key, which the other side has too if its password is the same.
+
+        Can be done once. AuthenticationError for what no other side of this run can have
+        sent: its own message come back, or no canonical point of prime order. A wrong
+        password is no error here: the keys differ.
+        """
+        import spake2
+
+        # The library takes a second spelling of some points, zero among them.
+        if not is_valid_point(message[1:]):
+            raise AuthenticationError
+        try:
+            key: bytes = self._side.finish(message)
+        except spake2.SPAKEError:
+            raise AuthenticationError from None
+        return key
 
 
 def equal(left: bytes, right: bytes) -> bool:

@@ -48,6 +48,16 @@ XK: Final = HandshakePattern(
 )
 """Between members: the responder's key is in the roster, the initiator's stays hidden."""
 
+XXPSK0: Final = HandshakePattern(
+    name="XXpsk0",
+    messages=(
+        (Token.PSK, Token.E),
+        (Token.E, Token.EE, Token.S, Token.ES),
+        (Token.S, Token.SE),
+    ),
+)
+"""Joining: neither side knows the other's key, both know what a code proved."""
+
 X: Final = HandshakePattern(
     name="X",
     responder_known=True,

@@ -221,7 +221,7 @@ def founding_roster(*, team_name: str, admin: Identity, now: int) -> bytes:
 
     To be signed under NO_TEAM. LocalError for a name that cannot be shown.
     """
-    return _body(
+    return make_version(
         Roster(
             version=1,
             team_name=team_name,
@@ -244,6 +244,43 @@ def with_member(roster: Roster, person: Identity, role: str, *, now: int) -> byt
     return next_version(roster, members=(*roster.members, added), now=now)
 
 
+def with_role(roster: Roster, fingerprint: bytes, role: str, *, now: int) -> bytes:
+    """Return the body of the version after roster, in which a member has another role.
+
+    LocalError for somebody who is no member, an unknown role, or an administrator without
+    whom too few would be left to sign.
+    """
+    changed = [
+        Member(certificate=member.certificate, role=role) if one == fingerprint else member
+        for one, member in _by_fingerprint(roster, fingerprint).items()
+    ]
+    return next_version(roster, members=changed, now=now)
+
+
+def without_member(roster: Roster, fingerprint: bytes, *, now: int) -> bytes:
+    """Return the body of the version after roster, in which a member is one no more.
+
+    LocalError for somebody who is no member, or an administrator without whom too few
+    would be left to sign.
+    """
+    members = _by_fingerprint(roster, fingerprint)
+    del members[fingerprint]
+    return next_version(roster, members=members.values(), now=now)
+
+
+def with_threshold(roster: Roster, threshold: int, *, now: int) -> bytes:
+    """Return the body of the version after roster, in which threshold administrators sign.
+
+    LocalError for a number below one or over that of the administrators.
+    """
+    return next_version(roster, members=roster.members, now=now, threshold=threshold)
+
+
+def renewed(roster: Roster, *, now: int) -> bytes:
+    """Return the body of the version after roster that only lasts longer."""
+    return next_version(roster, members=roster.members, now=now)
+
+
 def next_version(
     roster: Roster, *, members: Iterable[Member], now: int, threshold: int | None = None
 ) -> bytes:
@@ -252,13 +289,7 @@ def next_version(
     It lasts a year from now. The threshold stays unless another is given. LocalError where
     peers would refuse it.
     """
-    try:
-        ordered = sorted(
-            members, key=lambda one: parse_certificate_untrusted(one.certificate).fingerprint
-        )
-    except RemoteError as error:
-        raise LocalError(str(error)) from error
-    return _body(
+    return make_version(
         Roster(
             version=roster.version + 1,
             team_name=roster.team_name,
@@ -266,15 +297,58 @@ def next_version(
             created=now,
             expires_at=now + ROSTER_LIFETIME_MS,
             threshold=roster.threshold if threshold is None else threshold,
-            members=tuple(ordered),
+            members=tuple(members),
         )
     )
 
 
-def _body(roster: Roster) -> bytes:
-    body = encode(roster)
+def make_version(roster: Roster) -> bytes:
+    """Return the body of a version of ours, its members and parents put in order.
+
+    LocalError, with a hint where a person can mend it, where peers would refuse it.
+    """
+    _check_administrators(roster)
     try:
+        members = sorted(
+            roster.members,
+            key=lambda one: parse_certificate_untrusted(one.certificate).fingerprint,
+        )
+        body = encode(
+            msgspec.structs.replace(
+                roster, members=tuple(members), parents=tuple(sorted(roster.parents))
+            )
+        )
         parse_roster_untrusted(body, known={})
     except RemoteError as error:
         raise LocalError(str(error)) from error
     return body
+
+
+def _check_administrators(roster: Roster) -> None:
+    administrators = sum(member.role == ADMIN for member in roster.members)
+    if not administrators:
+        raise LocalError(
+            "a team has an administrator",
+            hint="make another member administrator first: safelight team role WHO admin",
+        )
+    if roster.threshold < 1:
+        raise LocalError(
+            "at least one administrator signs", hint=f"a number from 1 to {administrators}"
+        )
+    if roster.threshold > administrators:
+        raise LocalError(
+            f"{roster.threshold} administrators have to sign, and there would be {administrators}",
+            hint="make more members administrators, or lower the number first: "
+            f"safelight team threshold {administrators}",
+        )
+
+
+def _by_fingerprint(roster: Roster, fingerprint: bytes) -> dict[bytes, Member]:
+    """Return the members of a roster of ours; LocalError unless fingerprint is among them."""
+    members = {
+        parse_certificate_untrusted(member.certificate).fingerprint: member
+        for member in roster.members
+    }
+    if fingerprint not in members:
+        raise LocalError("that is no member", hint="see who is: safelight team show")
+    return members

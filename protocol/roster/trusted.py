@@ -7,7 +7,9 @@ Specification: docs/spec/roster.md, "Trust".
 - Version 1 is trusted because a person compared its administrator's fingerprint
   (``welcome``), or founded the team here.
 - Version N + 1 is trusted because the threshold of version N's administrators signed
-  it, and the threshold of its own did. Nothing else makes a version trusted; none is skipped.
+  it, and the threshold of its own did. Nothing else makes a version trusted.
+- Administrators who act at the same time make two histories. A version that names the heads
+  of both joins them; whoever holds the shorter one skips the numbers between, no one else.
 - A version is never replaced: the highest stored one is where a node starts again.
 - Intermediate versions may have expired. Whether the newest has is asked of `expired`.
 
@@ -25,9 +27,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from protocol.errors import AuthenticationError, EncodingError, RemoteProtocolError
+from protocol.errors import (
+    AuthenticationError,
+    EncodingError,
+    RemoteError,
+    RemoteProtocolError,
+)
 from protocol.identity import Identity
 from protocol.labels import NO_TEAM
+from protocol.limits import MAX_ROSTER_JUMP
 from protocol.roster.metadata import (
     ADMIN,
     Roster,
@@ -48,9 +56,16 @@ class TrustedRoster:
     """32 bytes, the same in every version."""
     roster: Roster
     hashes: Mapping[int, bytes] = field(repr=False)
-    """Hash of each version from 1 to this one."""
+    """Hash of each version from 1 to this one, in ascending order. Numbers are missing where a
+    version that joins histories follows the shorter one."""
     signed_versions: tuple[bytes, ...] = field(repr=False)
-    """The exact bytes of each version from 1 to this one."""
+    """The exact bytes of the same versions, in the same order."""
+    joined: Mapping[bytes, bytes] = field(repr=False)
+    """Hash of each version of another history that these name as a parent, to the exact bytes of
+    the newest one that names it."""
+    settled: int
+    """The newest version with several parents, 0 where there is none: the last that ended a
+    conflict."""
     members: Mapping[bytes, Identity] = field(repr=False)
     """Fingerprint to member."""
     by_agreement: Mapping[bytes, Identity] = field(repr=False)
@@ -91,6 +106,57 @@ class TrustedRoster:
         """
         return now >= self.roster.expires_at
 
+    # Other histories ----------------------------------------------------------------------------
+
+    def extends(self, other: TrustedRoster) -> bool:
+        """Say whether whoever holds other comes to trust this version in the end.
+
+        So it is where other's newest version is one of these, or where one of these joins
+        other's history and enough of other's administrators signed it.
+        """
+        if other.hash in self.hashes.values():
+            return True
+        if other.hash not in self.joined:
+            return False
+        later = (
+            signed
+            for version, signed in zip(self.hashes, self.signed_versions, strict=True)
+            if version > other.version
+        )
+        return any(other._takes(signed) for signed in later)
+
+    def _takes(self, signed: bytes) -> bool:
+        try:
+            self.update_untrusted(signed)
+        except RemoteError:
+            return False
+        return True
+
+    def branch_point(self, other: TrustedRoster) -> int:
+        """Return the newest version that stands in both histories, 0 for another team's."""
+        return max(
+            (version for version, one in self.hashes.items() if other.hashes.get(version) == one),
+            default=0,
+        )
+
+    def rivals(self, other: TrustedRoster) -> bool:
+        """Say whether other is a history of this team that has to be joined with this one.
+
+        It is none where one of these versions names its newest one: that conflict is over. One
+        that branched off before the last conflict was settled counts only where an administrator
+        of today signed its newest version: who was removed cannot start it again.
+        """
+        answered = other.hash in self.hashes.values() or other.hash in self.joined
+        if self.team_id != other.team_id or answered or other.extends(self):
+            return False
+        return self.branch_point(other) >= self.settled or bool(
+            signed_by_untrusted(
+                parse_signed_roster_untrusted(other.signed_versions[-1]),
+                self.administrators,
+                team_id=self.team_id,
+            )
+        )
+
     # Coming to trust ----------------------------------------------------------------------------
 
     @classmethod
@@ -111,6 +177,8 @@ class TrustedRoster:
             team=team_id(envelope.body),
             hashes={1: roster_hash(envelope.body)},
             signed_versions=(signed,),
+            joined={},
+            settled=0,
         )
 
     @classmethod
@@ -134,8 +202,8 @@ class TrustedRoster:
         Raises AuthenticationError unless enough administrators of this version and of the
         new one signed it; EncodingError or UnsupportedError where they wrote what this build
         refuses; RemoteProtocolError for a genuine version that does not follow this one:
-        code ``roster_old``, ``roster_gap``, ``roster_parents``, or ``roster_conflict`` for
-        another roster of this very version.
+        code ``roster_old``, ``roster_gap``, ``roster_jump``, ``roster_parents``, or
+        ``roster_conflict`` for another roster of this very version.
         """
         envelope = parse_signed_roster_untrusted(signed)
         body_hash = roster_hash(envelope.body)
@@ -147,14 +215,17 @@ class TrustedRoster:
             raise AuthenticationError("roster: not signed by enough administrators")
         known = {member.certificate: member for member in self.members.values()}
         roster, identities = parse_roster_untrusted(envelope.body, known=known)
-        self._check_follows(roster)
+        self.check_follows(roster)
         _check_own_threshold_untrusted(envelope, roster, identities, signed_under=self.team_id)
+        others = set(roster.parents) - set(self.hashes.values())
         return self._of(
             roster,
             identities,
             team=self.team_id,
             hashes={**self.hashes, roster.version: body_hash},
             signed_versions=(*self.signed_versions, signed),
+            joined={**self.joined, **dict.fromkeys(others, signed)},
+            settled=roster.version if len(roster.parents) > 1 else self.settled,
         )
 
     @classmethod
@@ -166,6 +237,8 @@ class TrustedRoster:
         team: bytes,
         hashes: dict[int, bytes],
         signed_versions: tuple[bytes, ...],
+        joined: dict[bytes, bytes],
+        settled: int,
     ) -> TrustedRoster:
         people = list(zip(identities, roster.members, strict=True))
         return cls(
@@ -173,17 +246,27 @@ class TrustedRoster:
             roster=roster,
             hashes=MappingProxyType(hashes),
             signed_versions=signed_versions,
+            joined=MappingProxyType(joined),
+            settled=settled,
             members=MappingProxyType({one.fingerprint: one for one in identities}),
             by_agreement=MappingProxyType({one.agreement_key: one for one in identities}),
             roles=MappingProxyType({one.fingerprint: member.role for one, member in people}),
         )
 
-    def _check_follows(self, roster: Roster) -> None:
+    def check_follows(self, roster: Roster) -> None:
+        """Raise RemoteProtocolError unless roster's number and parents make it the next one.
+
+        It is the next number, or, where it joins another history that was longer, a higher
+        one, by at most MAX_ROSTER_JUMP. Signatures are not looked at.
+        """
         if roster.version < self.version:
             raise RemoteProtocolError("roster: an old version", code="roster_old")
         if roster.version == self.version:
             raise RemoteProtocolError("roster: two of one version", code="roster_conflict")
-        if roster.version > self.version + 1:
+        joins = self.hash in roster.parents and len(roster.parents) > 1
+        if joins and roster.version > self.version + MAX_ROSTER_JUMP:
+            raise RemoteProtocolError("roster: it skips too many numbers", code="roster_jump")
+        if not joins and roster.version > self.version + 1:
             raise RemoteProtocolError("roster: a version is missing", code="roster_gap")
         if self.hash not in roster.parents:
             raise RemoteProtocolError("roster: it follows another one", code="roster_parents")

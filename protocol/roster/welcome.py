@@ -15,16 +15,24 @@ from typing import Annotated, Final
 import msgspec
 
 from protocol.encoding import decode, encode
-from protocol.errors import AuthenticationError, EncodingError, LimitError, RemoteProtocolError
+from protocol.errors import (
+    AuthenticationError,
+    EncodingError,
+    LimitError,
+    LocalError,
+    RemoteProtocolError,
+)
 from protocol.identity import Identity, LocalIdentity, is_address
 from protocol.labels import NO_TEAM, PROLOGUE_WELCOME
 from protocol.limits import (
+    MAX_RENDEZVOUS_ADDRESS_BYTES,
     MAX_SEALED_PLAINTEXT_BYTES,
     MAX_WELCOME_ADDRESSES,
     MAX_WELCOME_BYTES,
 )
 from protocol.noise.one_way import SEALED_OVERHEAD_BYTES, open_from_untrusted, seal_to
 from protocol.primitives import Entropy
+from protocol.rendezvous.address import RendezvousAddress, parse_rendezvous_address
 from protocol.roster.metadata import ADMIN
 from protocol.roster.trusted import TrustedRoster
 
@@ -41,6 +49,8 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome", forbid_unknown_fields=
         tuple[tuple[bytes, str, int], ...], msgspec.Meta(max_length=MAX_WELCOME_ADDRESSES)
     ]
     """(fingerprint, host, port) of members, in no order. Hints: unusable ones are left out."""
+    rendezvous: Annotated[str, msgspec.Meta(max_length=MAX_RENDEZVOUS_ADDRESS_BYTES)]
+    """Text of the address of the team's rendezvous, or empty. A hint, as the addresses."""
 
 
 # "SLW1" | welcome id 16 | u16be number of parts N | N parts
@@ -65,13 +75,17 @@ def seal_welcome(
     sender: LocalIdentity,
     recipient: Identity,
     entropy: Entropy,
+    rendezvous: str = "",
 ) -> bytes:
     """Return a WELCOME that only recipient can open.
 
-    ``rosters`` are all signed versions from 1 on, the newest with recipient as a member.
+    ``rosters`` are all signed versions from 1 on, the newest with recipient as a member;
+    ``rendezvous`` is the text of its address where the team has one.
     LimitError where the whole would be over MAX_WELCOME_BYTES.
     """
-    plaintext = encode(Welcome(rosters=tuple(rosters), addresses=tuple(addresses)))
+    plaintext = encode(
+        Welcome(rosters=tuple(rosters), addresses=tuple(addresses), rendezvous=rendezvous)
+    )
     pieces = [
         plaintext[start : start + MAX_SEALED_PLAINTEXT_BYTES]
         for start in range(0, len(plaintext), MAX_SEALED_PLAINTEXT_BYTES)
@@ -93,8 +107,8 @@ def seal_welcome(
 
 def open_welcome_untrusted(
     data: bytes, *, recipient: LocalIdentity
-) -> tuple[Identity, TrustedRoster, tuple[Address, ...]]:
-    """Return who sent a WELCOME, the team, and where its members listen.
+) -> tuple[Identity, TrustedRoster, tuple[Address, ...], RendezvousAddress | None]:
+    """Return who sent a WELCOME, the team, where its members listen, and its rendezvous.
 
     The sender is an administrator of the newest version and recipient a member of it.
     That proves nothing about who the sender is: a person compares its fingerprint before
@@ -115,7 +129,15 @@ def open_welcome_untrusted(
         for fingerprint, host, port in welcome.addresses
         if fingerprint in trusted.members and is_address(host, port)
     )
-    return administrator, trusted, usable
+    return administrator, trusted, usable, _rendezvous_untrusted(welcome.rendezvous)
+
+
+def _rendezvous_untrusted(text: str) -> RendezvousAddress | None:
+    """Return the address of a rendezvous; None for an empty or unusable text."""
+    try:
+        return parse_rendezvous_address(text) if text else None
+    except LocalError:
+        return None
 
 
 def _open_parts_untrusted(data: bytes, recipient: LocalIdentity) -> tuple[bytes, bytes]:

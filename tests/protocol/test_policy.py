@@ -17,6 +17,7 @@ from protocol.policy import (
     DAY_MS,
     DEFAULT_CLASSIFICATION,
     HOUR_MS,
+    ROLE_TEMPLATES,
     THIS_BUILD,
     Allow,
     Deny,
@@ -24,7 +25,9 @@ from protocol.policy import (
     ShareRequest,
     allows_open,
     decide,
+    may_issue,
     strictest,
+    usable_rights,
 )
 from protocol.roster.metadata import ROLES
 from tests.protocol.capability.cases import honest_terms
@@ -251,8 +254,86 @@ def test_guests_hold_what_their_classification_allows(classification: str) -> No
     assert isinstance(decision, Allow) is (classification in ("public", "confidential"))
 
 
-def test_guests_do_not_share() -> None:
-    assert denied("public", sharer="guest").reason == "guests do not share"
+def test_every_role_has_a_template_and_may_be_shown_a_picture() -> None:
+    assert tuple(ROLE_TEMPLATES) == ROLES
+    for template in ROLE_TEMPLATES.values():
+        assert "view" in template.holds <= set(RIGHTS)
+
+
+def test_a_wider_role_holds_and_does_all_that_a_narrower_one_of_its_kind_does() -> None:
+    for wider, narrower in (
+        ("admin", "editor"),
+        ("editor", "publisher"),
+        ("editor", "reviewer"),
+        ("publisher", "guest"),
+        ("reviewer", "guest"),
+    ):
+        assert ROLE_TEMPLATES[wider].holds >= ROLE_TEMPLATES[narrower].holds
+        assert ROLE_TEMPLATES[wider].shares >= ROLE_TEMPLATES[narrower].shares
+
+
+def test_the_specification_has_the_same_templates() -> None:
+    lines = (ROOT / "docs" / "spec" / "policy.md").read_text().splitlines()
+
+    for role, template in ROLE_TEMPLATES.items():
+        shares = ("approved pictures" if template.approved_only else "yes") * template.shares
+        held = " ".join(f"`{right}`" for right in RIGHTS if right in template.holds)
+        pictures = "approved pictures: " if template.approved_only else ""
+        assert f"| `{role}` | {shares or 'no'} | {pictures}{held} |" in lines
+
+
+@pytest.mark.parametrize("role", ["admin", "editor", "publisher"])
+def test_who_shares_issues(role: str) -> None:
+    assert allowed("public", sharer=role)
+    assert may_issue(role)
+
+
+@pytest.mark.parametrize("role", ["reviewer", "guest"])
+def test_reviewers_and_guests_do_not_share(role: str) -> None:
+    for classification in CLASSIFICATIONS:
+        assert denied(classification, sharer=role).reason == f"{role}s do not share"
+    assert not may_issue(role)
+
+
+def test_somebody_outside_the_team_issues_nothing() -> None:
+    assert not may_issue(None)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("right", RIGHTS)
+def test_a_role_is_granted_its_rights_and_no_other(role: str, right: str) -> None:
+    decision = ask("public", holder=role, rights=(right,))
+
+    if right in ROLE_TEMPLATES[role].holds:
+        assert isinstance(decision, Allow)
+        assert right in decision.rights
+    else:
+        assert isinstance(decision, Deny)
+        assert decision.reason == f"{role}s are not granted: {right}"
+        assert decision.hint.startswith("at most --allow view,")
+        most = tuple(decision.hint.removeprefix("at most --allow ").split(","))
+        assert allowed("public", holder=role, rights=most).rights == most
+
+
+@pytest.mark.parametrize("people", [{"sharer": "publisher"}, {"holder": "publisher"}])
+def test_publishers_share_and_are_granted_approved_pictures_only(people: dict[str, str]) -> None:
+    decision = denied("public", features=EVERYTHING - {Feature.APPROVALS}, **people)
+
+    assert "approved pictures only" in decision.reason
+    assert isinstance(ask("public", features=THIS_BUILD, **people), Deny)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_a_role_of_today_lost_is_not_used_and_looking_stays(role: str) -> None:
+    assert usable_rights(RIGHTS, role) == tuple(
+        right for right in RIGHTS if right in ROLE_TEMPLATES[role].holds
+    )
+    assert usable_rights(("view",), role) == ("view",)
+    assert allows_open(
+        honest_terms(rights=RIGHTS, classification="public"),
+        classification="public",
+        holder_role=role,
+    )
 
 
 # What a build cannot do
@@ -361,7 +442,9 @@ def test_no_share_is_ever_over_the_policy_or_without_limit(
     assert 0 < decision.opens <= (rule.max_opens or MAX_OPENS)
     assert decision.duration_ms in (request_.duration_ms, rule.default_ms)
     assert holder != "guest" or rule.guests
-    assert sharer != "guest"
+    assert may_issue(sharer)
+    assert set(decision.rights) <= ROLE_TEMPLATES[holder].holds
+    assert Feature.APPROVALS in features or "publisher" not in (holder, sharer)
     assert decision.watermark >= rule.watermark
     assert "view" in decision.rights
     if decision.watermark:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
+import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import AuthenticationError, LocalError
@@ -16,6 +19,7 @@ from protocol.primitives import (
     Aead,
     Sha256,
     SigningKey,
+    Spake2,
     argon2id,
     blake2b,
     equal,
@@ -28,6 +32,8 @@ from protocol.primitives import (
     x25519,
     x25519_public,
 )
+from tests.protocol import spake2_reference
+from tests.protocol.people import stream
 from tests.support import vectors
 
 # Ed25519 -----------------------------------------------------------------------------------------
@@ -281,3 +287,95 @@ def test_argon2id_is_the_one_of_rfc_9106() -> None:
 def test_equal_compares(left: bytes, right: bytes) -> None:
     assert equal(left, right) == (left == right)
     assert equal(left, bytes(left))
+
+
+# SPAKE2 ------------------------------------------------------------------------------------------
+
+NAMES = {"id_a": b"one", "id_b": b"other"}
+
+
+def _spake2(*, first: bool, password: bytes = b"canyon-lava", label: str = "") -> Spake2:
+    return Spake2(first=first, password=password, entropy=stream(f"{first}{label}"), **NAMES)
+
+
+SECRETS = st.integers(1, 2**512 - 1).filter(lambda one: one % spake2_reference.ORDER != 0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(password=st.binary(max_size=40), secrets=st.tuples(SECRETS, SECRETS))
+def test_spake2_is_the_one_of_the_specification(password: bytes, secrets: tuple[int, int]) -> None:
+    draws = dict(zip((True, False), (one.to_bytes(64, "big") for one in secrets), strict=True))
+    sides = {
+        first: Spake2(first=first, password=password, entropy=io.BytesIO(draw).read, **NAMES)
+        for first, draw in draws.items()
+    }
+    for first, side in sides.items():
+        theirs = sides[not first].message
+
+        assert side.message == spake2_reference.message(
+            first=first, password=password, entropy=draws[first]
+        )
+        assert side.finish_untrusted(theirs) == spake2_reference.key(
+            first=first, password=password, entropy=draws[first], theirs=theirs, **NAMES
+        )
+
+
+def test_only_the_same_password_and_names_give_the_same_key() -> None:
+    one, other = _spake2(first=True), _spake2(first=False)
+    wrong = _spake2(first=False, password=b"canyon-large")
+    renamed = Spake2(
+        first=False, password=b"canyon-lava", id_a=b"one", id_b=b"x", entropy=stream("False")
+    )
+    message = one.message
+    key = one.finish_untrusted(other.message)
+
+    assert renamed.message == other.message
+    assert other.finish_untrusted(message) == key
+    assert wrong.finish_untrusted(message) != key
+    assert renamed.finish_untrusted(message) != key
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        b"",
+        bytes(31),
+        bytes(33),
+        b"\xff" * 32,
+        *(vector.to_bytes(32, "little") for vector in (0, 1, 2, 2**255 - 20, 2**255 - 18)),
+        (1 | 1 << 255).to_bytes(32, "little"),
+        (2**255 - 18 | 1 << 255).to_bytes(32, "little"),
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    ],
+    ids=lambda point: point.hex()[:8] + f" of {len(point)}",
+)
+def test_row_17_spake2_takes_points_of_prime_order_in_one_spelling_only(point: bytes) -> None:
+    with pytest.raises(AuthenticationError):
+        _spake2(first=True).finish_untrusted(b"B" + point)
+
+
+@pytest.mark.parametrize("side_byte", [b"A", b"B", b"S", b"\x00"])
+def test_spake2_refuses_its_own_message_whatever_side_it_claims(side_byte: bytes) -> None:
+    side = _spake2(first=True)
+
+    with pytest.raises(AuthenticationError):
+        side.finish_untrusted(side_byte + side.message[1:])
+
+
+def test_spake2_refuses_another_message_of_its_own_side() -> None:
+    with pytest.raises(AuthenticationError):
+        _spake2(first=True).finish_untrusted(_spake2(first=True, label="x").message)
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=64))
+def test_random_bytes_are_no_message_of_spake2(data: bytes) -> None:
+    with pytest.raises(AuthenticationError):
+        _spake2(first=True).finish_untrusted(data)
+
+
+def test_the_command_line_does_not_wait_for_spake2() -> None:
+    """The library computes points when it is imported: only a joining pays for that."""
+    program = "import sys, protocol.joining.session; sys.exit('spake2' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.noise.patterns import XK, HandshakePattern, Token, X
+from protocol.noise.patterns import XK, XXPSK0, HandshakePattern, Token, X
 from protocol.noise.symmetric_state import BLAKE2B, HashFunction
 
 E, S, EE, ES, SE, SS, PSK = Token
@@ -40,6 +40,7 @@ PATTERNS: Final = {
     for pattern in (
         XK,
         X,
+        XXPSK0,
         HandshakePattern(name="N", responder_known=True, messages=((E, ES),)),
         HandshakePattern(name="NN", messages=((E,), (E, EE))),
         HandshakePattern(name="XX", messages=_XX),
@@ -55,7 +56,6 @@ PATTERNS: Final = {
             name="IKpsk2", responder_known=True, messages=((E, ES, S, SS), (E, EE, SE, PSK))
         ),
         HandshakePattern(name="Xpsk1", responder_known=True, messages=((E, ES, S, SS, PSK),)),
-        HandshakePattern(name="XXpsk0", messages=((PSK, *_XX[0]), *_XX[1:])),
         HandshakePattern(name="XXpsk3", messages=(*_XX[:2], (*_XX[2], PSK))),
         HandshakePattern(name="XXpsk0+psk3", messages=((PSK, *_XX[0]), _XX[1], (*_XX[2], PSK))),
     )

@@ -15,10 +15,9 @@ from protocol.errors import (
     RemoteProtocolError,
 )
 from protocol.noise.handshake_state import HandshakeState
-from protocol.noise.patterns import XK, X
+from protocol.noise.patterns import XK, XXPSK0, X
 from protocol.primitives import x25519_public
 from tests.protocol.noise.low_order import LOW_ORDER
-from tests.protocol.noise.published import PATTERNS
 
 ALICE, BOB, MALLORY = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 
@@ -230,7 +229,7 @@ def test_keys_that_the_pattern_lacks_or_cannot_use_are_local_errors() -> None:
 
 
 def test_a_wrong_pre_shared_key_fails() -> None:
-    pattern = PATTERNS["XXpsk0"]
+    pattern = XXPSK0
     initiator = HandshakeState(
         pattern, initiator=True, prologue=b"", s=ALICE, entropy=os.urandom, psks=(bytes([1]) * 32,)
     )
@@ -243,7 +242,7 @@ def test_a_wrong_pre_shared_key_fails() -> None:
 
 
 def test_the_pre_shared_key_pattern_of_joining_works_with_the_same_engine() -> None:
-    pattern = PATTERNS["XXpsk0"]
+    pattern = XXPSK0
     psk = bytes([9]) * 32
     sides = [
         HandshakeState(pattern, initiator=first, prologue=b"", s=s, entropy=os.urandom, psks=(psk,))

@@ -1,7 +1,8 @@
 """Makes tests/vectors/roster.json: ``python -m tests.protocol.roster.make_vectors``.
 
 Recipe: Alice founds a team, Bob joins as an editor and gets a WELCOME; then versions that
-must be refused. People and entropy are fixed (``tests.protocol.people``).
+must be refused, and two histories that a version joins. People and entropy are fixed
+(``tests.protocol.people``).
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import msgspec
 
 from protocol.encoding import encode
 from protocol.labels import NO_TEAM
-from protocol.roster.metadata import sign_roster
+from protocol.limits import MAX_ROSTER_JUMP
+from protocol.roster.changes import merge
+from protocol.roster.metadata import renewed, sign_roster, with_member, with_role
+from protocol.roster.trusted import TrustedRoster
 from protocol.roster.welcome import seal_welcome
-from tests.protocol.people import person, stream
+from tests.protocol.people import DAY, NOW, person, stream
 from tests.protocol.roster.simulator import edited, envelope, founded, member, signed, successor
 from tests.protocol.spec_examples import fields, rewrite, table
 from tests.support import ROOT
 
 PATH = ROOT / "tests" / "vectors" / "roster.json"
-ALICE, BOB = person("Alice"), person("Bob")
+ALICE, BOB, CAROL = person("Alice"), person("Bob"), person("Carol")
 
 
 @functools.cache
@@ -67,6 +71,22 @@ def make() -> dict[str, Any]:
             "encoding",
             signed(two, edited(back, threshold=2), "Alice"),
         ),
+        "numbers skipped without another history": (
+            "roster_gap",
+            signed(two, edited(back, version=2 + MAX_ROSTER_JUMP), "Alice"),
+        ),
+        "too many numbers skipped": (
+            "roster_jump",
+            signed(
+                two,
+                edited(
+                    back,
+                    version=3 + MAX_ROSTER_JUMP,
+                    parents=tuple(sorted((two.hash, bytes(32)))),
+                ),
+                "Alice",
+            ),
+        ),
         "an unknown role": (
             "unsupported",
             signed(two, edited(back, members=(member("Alice"), member("Bob", "owner"))), "Alice"),
@@ -87,7 +107,26 @@ def make() -> dict[str, Any]:
             {"name": name, "expect": expect, "signed": data.hex()}
             for name, (expect, data) in refused.items()
         ],
+        "two_histories_after_version_2": _histories(two),
     }
+
+
+def _histories(two: TrustedRoster) -> dict[str, Any]:
+    """Return a shorter and a longer history after version 2, and the version that joins them."""
+    shorter = _then(two, with_role(two.roster, BOB.public.fingerprint, "guest", now=NOW + DAY))
+    longer = _then(two, with_member(two.roster, CAROL.public, "reviewer", now=NOW + DAY))
+    longer = _then(longer, renewed(longer.roster, now=NOW + 2 * DAY))
+    joining = signed(two, merge(shorter, longer, now=NOW + 3 * DAY), "Alice")
+    return {
+        "shorter": [data.hex() for data in shorter.signed_versions[2:]],
+        "longer": [data.hex() for data in longer.signed_versions[2:]],
+        "joining": joining.hex(),
+        "hash": shorter.update_untrusted(joining).hash.hex(),
+    }
+
+
+def _then(trusted: TrustedRoster, body: bytes) -> TrustedRoster:
+    return trusted.update_untrusted(signed(trusted, body, "Alice"))
 
 
 def roster_examples() -> dict[str, str]:

@@ -30,11 +30,15 @@ from protocol.roster.metadata import (
     next_version,
     parse_roster_untrusted,
     parse_signed_roster_untrusted,
+    renewed,
     roster_hash,
     sign_roster,
     signed_by_untrusted,
     team_id,
     with_member,
+    with_role,
+    with_threshold,
+    without_member,
 )
 from tests.protocol.people import DAY, NOW, person, stream
 from tests.protocol.roster.simulator import edited, founded, member, ordered, seeds_of, twin
@@ -194,6 +198,86 @@ def test_a_certificate_that_was_verified_before_is_taken_as_known() -> None:
     known = {ALICE.public.certificate: ALICE.public}
 
     assert parse_roster_untrusted(FIRST, known=known)[1][0] is ALICE.public
+
+
+# Further changes
+
+TWO = parse(next_version(parse(FIRST)[0], members=[member("Alice"), member("Bob")], now=NOW))[0]
+
+
+def hint(made: Any) -> str:
+    """Return the hint with which a version that peers would refuse is not made."""
+    with pytest.raises(LocalError) as caught:
+        made()
+    return caught.value.hint
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_member_changes_role(role: str) -> None:
+    roster, identities = parse(with_role(TWO, BOB.public.fingerprint, role, now=NOW + DAY))
+
+    assert roster.parents == (roster_hash(encode(TWO)),)
+    assert (roster.version, roster.created, roster.threshold) == (3, NOW + DAY, 1)
+    assert {
+        one.name: member.role for one, member in zip(identities, roster.members, strict=True)
+    } == {"Alice": "admin", "Bob": role}
+
+
+def test_a_member_is_removed() -> None:
+    roster, identities = parse(without_member(TWO, BOB.public.fingerprint, now=NOW))
+
+    assert (roster.version, identities) == (3, (ALICE.public,))
+
+
+def test_a_renewal_changes_the_time_only() -> None:
+    roster, _ = parse(renewed(TWO, now=NOW + DAY))
+
+    assert (roster.members, roster.threshold) == (TWO.members, TWO.threshold)
+    assert (roster.created, roster.expires_at) == (NOW + DAY, NOW + DAY + ROSTER_LIFETIME_MS)
+
+
+@pytest.mark.parametrize("threshold", [1, 2])
+def test_row_20_a_threshold_is_from_one_to_the_administrators(threshold: int) -> None:
+    assert parse(with_threshold(TWO, threshold, now=NOW))[0].threshold == threshold
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 3])
+def test_row_20_another_threshold_is_refused_by_both_sides(threshold: int) -> None:
+    assert hint(lambda: with_threshold(TWO, threshold, now=NOW))
+    with pytest.raises(EncodingError):
+        parse(edited(encode(TWO), version=3, threshold=threshold))
+
+
+def test_the_last_administrator_stays_one() -> None:
+    alone = parse(next_version(TWO, members=[member("Alice"), member("Bob", "guest")], now=NOW))[0]
+
+    for made in (
+        lambda: with_role(alone, ALICE.public.fingerprint, "editor", now=NOW),
+        lambda: without_member(alone, ALICE.public.fingerprint, now=NOW),
+    ):
+        assert "team role" in hint(made)
+
+
+def test_as_many_administrators_stay_as_have_to_sign() -> None:
+    strict = parse(with_threshold(TWO, 2, now=NOW))[0]
+
+    for made in (
+        lambda: with_role(strict, BOB.public.fingerprint, "editor", now=NOW),
+        lambda: without_member(strict, BOB.public.fingerprint, now=NOW),
+    ):
+        assert "team threshold 1" in hint(made)
+
+
+def test_somebody_who_is_no_member_is_neither_changed_nor_removed() -> None:
+    stranger = person("Carol").public.fingerprint
+
+    assert hint(lambda: with_role(TWO, stranger, "guest", now=NOW))
+    assert hint(lambda: without_member(TWO, stranger, now=NOW))
+
+
+def test_a_change_to_an_unknown_role_is_not_made() -> None:
+    with pytest.raises(LocalError):
+        with_role(TWO, BOB.public.fingerprint, "owner", now=NOW)
 
 
 # Names

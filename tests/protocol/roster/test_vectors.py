@@ -7,10 +7,12 @@ import json
 import pytest
 
 from protocol.errors import RemoteError
+from protocol.roster.changes import merge
 from protocol.roster.trusted import TrustedRoster
 from protocol.roster.welcome import open_welcome_untrusted
-from tests.protocol.people import person
+from tests.protocol.people import DAY, NOW, person
 from tests.protocol.roster.make_vectors import PATH, make, roster_examples, welcome_examples
+from tests.protocol.roster.simulator import envelope
 from tests.protocol.spec_examples import printed
 
 VECTORS = json.loads(PATH.read_text())
@@ -42,14 +44,30 @@ def test_what_must_be_refused_is_refused_for_its_reason(case: dict[str, str]) ->
     assert caught.value.code == case["expect"]
 
 
+def test_both_histories_come_to_the_version_that_joins_them() -> None:
+    case = VECTORS["two_histories_after_version_2"]
+    joining = bytes.fromhex(case["joining"])
+    sides = []
+    for side in ("shorter", "longer"):
+        team = trusted()
+        for update in case[side]:
+            team = team.update_untrusted(bytes.fromhex(update))
+        sides.append(team)
+
+    assert sides[0].rivals(sides[1])
+    assert [team.update_untrusted(joining).hash.hex() for team in sides] == [case["hash"]] * 2
+    assert merge(*sides, now=NOW + 3 * DAY) == envelope(joining).body
+
+
 def test_the_welcome_opens() -> None:
-    administrator, team, addresses = open_welcome_untrusted(
+    administrator, team, addresses, rendezvous = open_welcome_untrusted(
         bytes.fromhex(VECTORS["welcome"]), recipient=person("Bob")
     )
 
     assert administrator.name == "Alice"
     assert team == trusted()
     assert addresses == ((administrator.fingerprint, "192.0.2.7", 7411),)
+    assert rendezvous is None
 
 
 def test_the_specifications_print_what_the_code_makes() -> None:

@@ -21,6 +21,7 @@ from protocol.identity import LocalIdentity
 from protocol.labels import NO_TEAM, PROLOGUE_WELCOME
 from protocol.limits import MAX_SEALED_PLAINTEXT_BYTES, MAX_WELCOME_BYTES
 from protocol.noise.one_way import seal_to
+from protocol.rendezvous.address import RendezvousAddress
 from protocol.roster.metadata import with_member
 from protocol.roster.trusted import TrustedRoster
 from protocol.roster.welcome import Welcome, open_welcome_untrusted, seal_welcome
@@ -48,6 +49,7 @@ def welcome(
     recipient: LocalIdentity = BOB,
     label: str = "welcome",
     addresses: tuple[tuple[bytes, str, int], ...] = (),
+    rendezvous: str = "",
 ) -> bytes:
     """Return a WELCOME to a team."""
     team = team_with("Bob") if team is None else team
@@ -57,6 +59,7 @@ def welcome(
         sender=sender,
         recipient=recipient.public,
         entropy=stream(label),
+        rendezvous=rendezvous,
     )
 
 
@@ -69,13 +72,30 @@ def large_team() -> TrustedRoster:
 def test_a_welcome_brings_the_team_and_its_addresses() -> None:
     places = ((ALICE.public.fingerprint, "192.0.2.7", 7411),)
 
-    administrator, team, addresses = open_welcome_untrusted(
+    administrator, team, addresses, rendezvous = open_welcome_untrusted(
         welcome(addresses=places), recipient=BOB
     )
 
     assert administrator == ALICE.public
     assert team == team_with("Bob")
     assert addresses == places
+    assert rendezvous is None
+
+
+def test_a_welcome_names_the_rendezvous_where_there_is_one() -> None:
+    address = RendezvousAddress(host="rendezvous.example", port=7431, key=bytes(range(32)))
+
+    assert open_welcome_untrusted(welcome(rendezvous=address.text), recipient=BOB)[3] == address
+
+
+@pytest.mark.parametrize("text", ["rendezvous.example:7431", "\x1b[2J", "x" * 512])
+def test_a_rendezvous_that_cannot_be_used_is_left_out(text: str) -> None:
+    assert open_welcome_untrusted(welcome(rendezvous=text), recipient=BOB)[3] is None
+
+
+def test_a_rendezvous_over_its_bound_is_refused() -> None:
+    with pytest.raises(EncodingError):
+        open_welcome_untrusted(welcome(rendezvous="x" * 513), recipient=BOB)
 
 
 def test_a_long_history_travels_in_parts() -> None:
@@ -170,7 +190,9 @@ def test_parts_of_two_welcomes_do_not_mix() -> None:
 
 
 def test_parts_of_two_senders_are_refused() -> None:
-    plaintext = encode(Welcome(rosters=team_with("Bob").signed_versions, addresses=()))
+    plaintext = encode(
+        Welcome(rosters=team_with("Bob").signed_versions, addresses=(), rendezvous="")
+    )
     head = b"SLW1" + bytes(16) + (2).to_bytes(2, "big")
     filler = plaintext.ljust(MAX_SEALED_PLAINTEXT_BYTES, b"\x00")
     data = head + b"".join(

@@ -1,0 +1,1 @@
+"""What nodes and a rendezvous say to each other. The server itself is in ``node.rendezvous``."""
