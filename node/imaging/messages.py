@@ -11,6 +11,7 @@ is trusted: it may have been taken over by the picture it decoded.
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -47,10 +48,58 @@ class ThumbnailJob(_Message, frozen=True):
     sizes: tuple[int, ...]
 
 
+class Strength(StrEnum):
+    """How much a watermark shows: never more than what the pictures need."""
+
+    SUBTLE = "subtle"
+    """Small, in a corner."""
+    MEDIUM = "medium"
+    """All over, faint and far apart."""
+    FIRM = "firm"
+    """All over, plain and close."""
+
+
+class Mark(_Message, frozen=True):
+    """A watermark: whose copy this is."""
+
+    name: str
+    """The holder's."""
+    words: str
+    """What names the holder where the name has letters that cannot be drawn."""
+    date: str
+    code: str
+    """The capability's id, shortened."""
+    strength: Strength
+
+
+class Ownership(_Message, frozen=True):
+    """A credit: who made a picture, and whose it is. Empty texts say nothing."""
+
+    creator: str = ""
+    rights: str = ""
+    """The copyright notice."""
+    terms: str = ""
+    """Under which terms it may be used."""
+
+
 class PreviewJob(_Message, frozen=True):
     """Render the picture in the body."""
 
     long_edge: int
+    mark: Mark | None = None
+    ownership: Ownership | None = None
+
+
+class CleanJob(_Message, frozen=True):
+    """Make a clean copy of the picture in the body, by its container alone."""
+
+    ownership: Ownership | None = None
+
+
+class InspectJob(_Message, frozen=True):
+    """Say what the picture in the body carries besides its pixels, and what a clean copy would."""
+
+    ownership: Ownership | None = None
 
 
 class ScreenJob(_Message, frozen=True):
@@ -60,7 +109,13 @@ class ScreenJob(_Message, frozen=True):
     height: int
 
 
-Job = ThumbnailJob | PreviewJob | ScreenJob
+class HashJob(_Message, frozen=True):
+    """Decode the picture in the body, every frame of it, and hash what is seen."""
+
+    format: str
+
+
+Job = ThumbnailJob | PreviewJob | CleanJob | InspectJob | ScreenJob | HashJob
 
 
 class ThumbnailsMade(_Message, frozen=True):
@@ -70,6 +125,8 @@ class ThumbnailsMade(_Message, frozen=True):
     width: int
     height: int
     lengths: tuple[int, ...]
+    likeness: bytes = b""
+    """As ``likeness.likeness_of`` says."""
 
 
 class PreviewMade(_Message, frozen=True):
@@ -82,6 +139,24 @@ class PreviewMade(_Message, frozen=True):
     kept: tuple[str, ...]
 
 
+class CleanMade(_Message, frozen=True):
+    """The body holds the clean copy."""
+
+    format: str
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+class Inspected(_Message, frozen=True):
+    """The body holds what is found in plain words, one thing a line, as UTF-8."""
+
+    found: tuple[str, ...]
+    kept: tuple[str, ...]
+    clean_bytes: int
+    problem: str
+    """Why there is no clean copy, a StripCode; empty where there is one."""
+
+
 class ScreenMade(_Message, frozen=True):
     """The body holds the pixels."""
 
@@ -89,13 +164,24 @@ class ScreenMade(_Message, frozen=True):
     height: int
 
 
+class PixelsHashed(_Message, frozen=True):
+    """No body."""
+
+    width: int
+    height: int
+    frames: int
+    digest: bytes
+
+
 class JobRefused(_Message, frozen=True):
-    """The picture cannot be decoded; the code is one of errors.ImagingCode."""
+    """The picture cannot be decoded or cleaned; the code is an ImagingCode or a StripCode."""
 
     code: str
 
 
-Answer = ThumbnailsMade | PreviewMade | ScreenMade | JobRefused
+Answer = (
+    ThumbnailsMade | PreviewMade | CleanMade | Inspected | ScreenMade | PixelsHashed | JobRefused
+)
 
 
 class StartWorker(_Message, frozen=True):
@@ -114,8 +200,44 @@ class KillWorker(_Message, frozen=True):
 Order = StartWorker | KillWorker
 
 
+class WallName(StrEnum):
+    """What keeps a worker that a picture took over from doing more than decode."""
+
+    LIMITS = "limits"
+    """Memory, time, and no descriptor to open anything with: resource limits."""
+    PRIVILEGES = "privileges"
+    """No programs that run as somebody else: no_new_privs."""
+    FILES = "files"
+    """No file or folder: Landlock, ABI 1."""
+    NETWORK = "network"
+    """No TCP: Landlock, ABI 4."""
+    SIGNALS = "signals"
+    """No process outside: Landlock, ABI 6."""
+    SYSTEM_CALLS = "system_calls"
+    """Nothing but memory, threads and its socket: seccomp."""
+
+
+class WallState(StrEnum):
+    """Whether a wall protects."""
+
+    STANDS = "stands"
+    UNSUPPORTED = "unsupported"
+    """This kernel, or this system, does not have it."""
+    FAILED = "failed"
+    """The kernel has it, and a worker behind it could not decode; so it is left out."""
+
+
+class Wall(_Message, frozen=True):
+    """One wall around every worker."""
+
+    name: WallName
+    state: WallState
+
+
 class Ready(_Message, frozen=True):
-    """From the parent: the picture library is loaded."""
+    """From the parent: the picture library is loaded, and these walls were tried."""
+
+    walls: tuple[Wall, ...]
 
 
 class WorkerEnded(_Message, frozen=True):

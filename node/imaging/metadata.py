@@ -31,8 +31,11 @@ GROUPS: Final = (
     "animation",
     "application_data",
     "trailer",
+    "orientation",
+    "ownership",
 )
-"""Every group there is, in the order in which they are listed to people."""
+"""Every group there is, in the order in which they are listed to people. `orientation` and
+`ownership` are blocks that say nothing else (``contents``); the walk here does not tell them."""
 
 _MAX_INFLATED_BYTES: Final = 1 << 20
 """Text chunks inflate to no more than this while looking for a position."""

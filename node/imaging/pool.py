@@ -24,31 +24,51 @@ from typing import Final, TypeVar
 
 from node.imaging.errors import ImagingCode, ImagingError
 from node.imaging.formats import THUMBNAIL_FORMAT, require_format, sniff
+from node.imaging.likeness import LIKENESS_BYTES
 from node.imaging.messages import (
     MAX_PICTURE_BYTES,
     Answer,
+    CleanJob,
+    CleanMade,
+    HashJob,
+    Inspected,
+    InspectJob,
     Job,
     JobRefused,
     Limits,
+    Mark,
+    Ownership,
+    PixelsHashed,
     PreviewJob,
     PreviewMade,
     ScreenJob,
     ScreenMade,
+    Strength,
     ThumbnailJob,
     ThumbnailsMade,
+    Wall,
 )
 from node.imaging.metadata import GROUPS
 from node.imaging.processes import WarmParent, Worker, WorkerFault
+from node.imaging.strip.errors import StripCode, StripError
 from protocol.errors import LimitError
+from protocol.identity import clean_text
+from protocol.limits import MAX_NAME_BYTES
 
 __all__ = [
+    "CleanCopy",
+    "Contents",
     "ImagingCode",
     "ImagingError",
     "ImagingPool",
     "Limits",
+    "Mark",
     "Measured",
+    "Ownership",
     "Pixels",
     "Rendered",
+    "Strength",
+    "StripError",
 ]
 
 T = TypeVar("T")
@@ -57,8 +77,11 @@ MAX_THUMBNAIL_EDGE: Final = 4_096
 MAX_PREVIEW_EDGE: Final = 16_384
 MAX_SCREEN_EDGE: Final = 8_192
 
+_DIGEST_BYTES: Final = 32
 _JOBS_PER_WORKER: Final = 64
 """Thumbnail jobs of one worker while an import runs: forking costs as much as a small picture."""
+_MOST_WORDS: Final = 64 * 1024
+"""Of what a picture carries, in plain words."""
 _REPORT_SECONDS: Final = 2.0
 """A dead worker's socket closes before its parent has reaped it; the report follows at once."""
 
@@ -75,6 +98,8 @@ class Measured:
     thumbnails: dict[int, bytes] = field(repr=False)
     """Encoded thumbnails by the size asked for: upright, sRGB, without metadata."""
     thumbnail_format: str
+    likeness: bytes = field(default=b"", repr=False)
+    """8 bytes that are much the same for pictures that look alike; empty for an even picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +114,35 @@ class Rendered:
     removed: tuple[str, ...]
     """Groups of metadata (metadata.GROUPS) that the source carries and this does not."""
     kept: tuple[str, ...]
-    """`icc`, or nothing."""
+    """Of `icc` and `ownership`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanCopy:
+    """A copy whose every pixel is the source's, without what the source says besides."""
+
+    data: bytes = field(repr=False)
+    format: str
+    removed: tuple[str, ...]
+    """Groups of metadata (metadata.GROUPS) that the source carries and this does not."""
+    kept: tuple[str, ...]
+    """Groups that this carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a picture carries besides its pixels."""
+
+    found: tuple[str, ...]
+    """Groups of metadata (metadata.GROUPS) that it carries."""
+    kept: tuple[str, ...]
+    """Those that a clean copy of it would carry."""
+    clean_bytes: int
+    """Length of a clean copy; 0 where there is a problem."""
+    problem: StripError | None
+    """Why there can be no clean copy."""
+    lines: tuple[str, ...]
+    """In plain words, fit to be shown; values of the picture's own stand in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +177,11 @@ class ImagingPool:
         """Load the picture library in the warm parent; ImagingError `crashed` if it cannot run."""
         await self._warm_parent()
 
+    @property
+    def walls(self) -> tuple[Wall, ...]:
+        """What stands around every worker, as tried at the start; empty before `start`."""
+        return () if self._parent is None else self._parent.walls
+
     async def close(self) -> None:
         """End every process. Jobs under way or waiting fail with `crashed`. May be repeated."""
         self._closed = True
@@ -148,6 +206,7 @@ class ImagingPool:
             match answer:
                 case ThumbnailsMade(format=said, width=width, height=height, lengths=lengths):
                     _trust(said == picture_format and width > 0 and height > 0)
+                    _trust(len(answer.likeness) in (0, LIKENESS_BYTES))
                     _trust(len(lengths) == len(sizes))
                     thumbnails = dict(zip(sizes, _cut(body, lengths), strict=True))
                     formats = {sniff(thumbnail) for thumbnail in thumbnails.values()}
@@ -158,18 +217,29 @@ class ImagingPool:
                         height=height,
                         thumbnails=thumbnails,
                         thumbnail_format=THUMBNAIL_FORMAT,
+                        likeness=answer.likeness,
                     )
             raise WorkerFault
 
         return await self._run(ThumbnailJob(sizes=tuple(sizes)), data, accept)
 
-    async def render_preview(self, data: bytes, long_edge: int) -> Rendered:
+    async def render_preview(
+        self,
+        data: bytes,
+        long_edge: int,
+        *,
+        mark: Mark | None = None,
+        ownership: Ownership | None = None,
+    ) -> Rendered:
         """Re-encode the picture from its pixels: upright, without metadata but a colour profile.
 
         long_edge: at most as many pixels, 1 to 16,384; a smaller picture is not enlarged.
+        mark: a watermark to draw. ownership: a credit to write into the file.
         """
         _require_edges(MAX_PREVIEW_EDGE, long_edge)
         require_format(data)
+        allowed = () if ownership is None else ("ownership",)
+        job = PreviewJob(long_edge=long_edge, mark=mark, ownership=ownership)
 
         def accept(answer: Answer, body: bytes) -> Rendered:
             match answer:
@@ -177,7 +247,7 @@ class ImagingPool:
                     _trust(said == sniff(body))
                     _trust(0 < width <= long_edge and 0 < height <= long_edge)
                     _trust(set(GROUPS).issuperset(answer.removed))
-                    _trust(answer.kept in ((), ("icc",)))
+                    _trust(answer.kept in (allowed, ("icc", *allowed)))
                     return Rendered(
                         data=body,
                         format=said,
@@ -188,7 +258,58 @@ class ImagingPool:
                     )
             raise WorkerFault
 
-        return await self._run(PreviewJob(long_edge=long_edge), data, accept)
+        return await self._run(job, data, accept)
+
+    async def clean(self, data: bytes, *, ownership: Ownership | None = None) -> CleanCopy:
+        """Return a clean copy, with a credit where one is given; its pixels are compared.
+
+        Raises StripError too: `unsupported` for what cannot be taken apart or credited,
+        `not_clean` and `pixels_differ` for a copy that did not pass its checks.
+        """
+        picture_format = require_format(data)
+
+        def accept(answer: Answer, body: bytes) -> CleanCopy:
+            match answer:
+                case CleanMade(format=said, removed=removed, kept=kept):
+                    _trust(said == picture_format == sniff(body))
+                    _trust(set(GROUPS).issuperset(removed) and set(GROUPS).issuperset(kept))
+                    return CleanCopy(data=body, format=said, removed=removed, kept=kept)
+            raise WorkerFault
+
+        copy = await self._run(CleanJob(ownership=ownership), data, accept)
+        # What made the copy does not also judge it.
+        before, after = await asyncio.gather(
+            self.hash_pixels(data, picture_format), self.hash_pixels(copy.data, picture_format)
+        )
+        if before != after:
+            raise StripError(StripCode.PIXELS_DIFFER)
+        return copy
+
+    async def inspect(self, data: bytes, *, ownership: Ownership | None = None) -> Contents:
+        """Say what a picture carries besides its pixels, and what a clean copy of it would.
+
+        ownership: the credit that the copy would have. No pixel is looked at.
+        """
+        require_format(data)
+
+        def accept(answer: Answer, body: bytes) -> Contents:
+            match answer:
+                case Inspected(found=found, kept=kept, clean_bytes=clean_bytes, problem=problem):
+                    _trust(set(GROUPS).issuperset(found) and set(GROUPS).issuperset(kept))
+                    _trust(clean_bytes >= 0 and len(body) <= _MOST_WORDS)
+                    _trust(problem in ("", *StripCode))
+                    text = body.decode("utf-8", "replace")
+                    lines = (clean_text(line, MAX_NAME_BYTES) for line in text.split("\n"))
+                    return Contents(
+                        found=found,
+                        kept=kept,
+                        clean_bytes=clean_bytes,
+                        problem=StripError(StripCode(problem)) if problem else None,
+                        lines=tuple(line for line in lines if line),
+                    )
+            raise WorkerFault
+
+        return await self._run(InspectJob(ownership=ownership), data, accept)
 
     async def pixels(self, data: bytes, max_width: int, max_height: int) -> Pixels:
         """Decode the picture for a screen: sRGB on black, upright, fitted into the box.
@@ -208,6 +329,23 @@ class ImagingPool:
 
         return await self._run(ScreenJob(width=max_width, height=max_height), data, accept)
 
+    async def hash_pixels(self, data: bytes, image_format: str) -> PixelsHashed:
+        """Decode every frame of a picture and return one hash over what is seen.
+
+        image_format: one of those that ``node.imaging.strip`` cleans. Two files have equal
+        answers where they look the same to the last bit.
+        """
+
+        def accept(answer: Answer, _body: bytes) -> PixelsHashed:
+            match answer:
+                case PixelsHashed(width=width, height=height, frames=frames, digest=digest):
+                    _trust(width > 0 and height > 0 and frames > 0)
+                    _trust(len(digest) == _DIGEST_BYTES)
+                    return answer
+            raise WorkerFault
+
+        return await self._run(HashJob(format=image_format), data, accept)
+
     async def _run(self, job: Job, data: bytes, accept: Callable[[Answer, bytes], T]) -> T:
         """Have one worker do one job, and return what accept makes of the answer."""
         if len(data) > MAX_PICTURE_BYTES:
@@ -218,7 +356,7 @@ class ImagingPool:
                 async with asyncio.timeout(self._limits.wall_seconds):
                     worker = await self._hire(job)
                     answer, body = await worker.ask(job, data)
-                result: T | ImagingError
+                result: T | ImagingError | StripError
                 if isinstance(answer, JobRefused):
                     result = _refusal(answer)
                 else:
@@ -239,7 +377,7 @@ class ImagingPool:
                     worker.dismiss()
                 raise
             self._keep_or_dismiss(worker, job)
-        if isinstance(result, ImagingError):
+        if isinstance(result, ImagingError | StripError):
             raise result
         return result
 
@@ -329,8 +467,10 @@ def _cut(body: bytes, lengths: Sequence[int]) -> Iterator[bytes]:
         start += length
 
 
-def _refusal(answer: JobRefused) -> ImagingError:
+def _refusal(answer: JobRefused) -> ImagingError | StripError:
     """Return the refusal in this module's words: a worker supplies a code, never text."""
+    if answer.code in (StripCode.UNSUPPORTED, StripCode.NOT_CLEAN):
+        return StripError(StripCode(answer.code))
     _trust(answer.code in (ImagingCode.BROKEN, ImagingCode.TOO_LARGE))
     return ImagingError(ImagingCode(answer.code))
 

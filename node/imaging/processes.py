@@ -30,6 +30,7 @@ from node.imaging.messages import (
     Order,
     Ready,
     StartWorker,
+    Wall,
     WorkerEnded,
     pack,
     unpack_answer_untrusted,
@@ -108,7 +109,9 @@ class WarmParent:
         self._numbers = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._abandoned = False
-        self._ready = asyncio.get_running_loop().create_future()
+        self.walls: tuple[Wall, ...] = ()
+        """What stands around every worker, as tried when this process started."""
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listener = asyncio.create_task(self._listen(), name="imaging parent")
 
     @classmethod
@@ -204,7 +207,8 @@ class WarmParent:
             while True:
                 head_length, _ = FRAME.unpack(await _receive(self._control, FRAME.size))
                 match unpack_report(await _receive(self._control, head_length)):
-                    case Ready():
+                    case Ready(walls=walls):
+                        self.walls = walls
                         self._ready.set_result(None)
                     case WorkerEnded(number=number, signal=signal):
                         self._workers.pop(number).report_ended(signal)

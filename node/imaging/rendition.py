@@ -12,9 +12,14 @@ from typing import Final
 
 from PIL import Image
 
+from node.imaging.contents import groups_untrusted
 from node.imaging.decode import decode_untrusted, fit, to_srgb
 from node.imaging.formats import THUMBNAIL_FORMAT, sniff
+from node.imaging.likeness import GRID, likeness_of
+from node.imaging.messages import Mark, Ownership
 from node.imaging.metadata import metadata_groups_untrusted
+from node.imaging.ownership import with_ownership
+from node.imaging.watermark import marked
 
 _THUMBNAIL_QUALITY: Final = 82
 _PREVIEW_QUALITY: Final = 90
@@ -36,6 +41,7 @@ class Thumbnails:
     width: int
     height: int
     encoded: dict[int, bytes]
+    likeness: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,26 +83,36 @@ def make_thumbnails_untrusted(data: bytes, sizes: tuple[int, ...]) -> Thumbnails
         if size == largest:
             image = to_srgb(_lay_on(image, _WHITE), decoded.icc)
         output = io.BytesIO()
-        decoded.upright(image).save(output, THUMBNAIL_FORMAT, quality=_THUMBNAIL_QUALITY)
+        upright = decoded.upright(image)
+        upright.save(output, THUMBNAIL_FORMAT, quality=_THUMBNAIL_QUALITY)
         encoded[size] = output.getvalue()
     return Thumbnails(
-        format=decoded.format, width=decoded.width, height=decoded.height, encoded=encoded
+        format=decoded.format,
+        width=decoded.width,
+        height=decoded.height,
+        encoded=encoded,
+        likeness=likeness_of(upright.convert("L").resize(GRID, Image.Resampling.BOX).tobytes()),
     )
 
 
-def make_preview_untrusted(data: bytes, long_edge: int) -> Preview:
+def make_preview_untrusted(
+    data: bytes, long_edge: int, mark: Mark | None = None, ownership: Ownership | None = None
+) -> Preview:
     """Re-encode a picture from its pixels, upright, at most long_edge pixels long.
 
     JPEG, or PNG where something is transparent. Of the metadata only a colour profile of
-    the pixels' own kind stays. Raises ImagingError as `decode_untrusted` does.
+    the pixels' own kind stays; a mark is drawn and a credit written where they are given.
+    Raises ImagingError as `decode_untrusted` does.
     """
     decoded = decode_untrusted(data, (long_edge, long_edge))
     wanted = decoded.stored(fit((decoded.width, decoded.height), (long_edge, long_edge)))
-    image = _without_idle_alpha(_resize(decoded.image, wanted, Image.Resampling.BICUBIC))
+    image = _without_idle_alpha(_resize(decoded.image, wanted, Image.Resampling.HAMMING))
     icc = decoded.icc
     if image.mode == "CMYK":
         image, icc = to_srgb(image, icc), None
     image = decoded.upright(image)
+    if mark is not None:
+        image = marked(image, mark)
     output = io.BytesIO()
     if image.mode == "RGBA":
         image.save(output, "PNG", compress_level=_PREVIEW_PNG_LEVEL, icc_profile=icc)
@@ -104,8 +120,13 @@ def make_preview_untrusted(data: bytes, long_edge: int) -> Preview:
         # Full colour resolution: text and thin lines in colour stay sharp.
         image.save(output, "JPEG", quality=_PREVIEW_QUALITY, subsampling=0, icc_profile=icc)
     encoded = output.getvalue()
-    kept = () if icc is None else ("icc",)
+    kept: tuple[str, ...] = () if icc is None else ("icc",)
     image_format = verified_clean(encoded, image.size, kept)
+    if ownership is not None:
+        kept = (*kept, "ownership")
+        encoded = with_ownership(encoded, image_format, ownership)
+    if groups_untrusted(encoded) != kept:
+        raise RuntimeError("the preview carries something else than it says")
     found = metadata_groups_untrusted(data, decoded.format)
     return Preview(
         encoded=encoded,

@@ -21,13 +21,14 @@ from PIL import Image
 
 from node.imaging.formats import sniff
 from node.imaging.made import made_pictures
-from node.imaging.pool import ImagingPool
+from node.imaging.pool import ImagingPool, Mark, Strength
 from node.imaging.rendition import make_thumbnails_untrusted
 from tests.support import samples
 
 SIZES = (256, 1024)
 ROUNDS = 3
 LARGE = (6000, 4000)
+_MARK = Mark(name="Bob", words="", date="2026-11-22", code="3f9a12c4", strength=Strength.MEDIUM)
 
 
 def run() -> list[dict[str, Any]]:
@@ -136,6 +137,9 @@ async def _one_at_a_time(data: bytes) -> list[dict[str, Any]]:
     try:
         jobs = {
             "preview:2048 of a 24-megapixel JPEG": lambda: pool.render_preview(data, 2048),
+            "the same with a watermark": lambda: pool.render_preview(data, 2048, mark=_MARK),
+            "clean copy of a 24-megapixel JPEG, compared": lambda: pool.clean(data),
+            "inspection of a 24-megapixel JPEG": lambda: pool.inspect(data),
             "1600x1000 pixels of a 24-megapixel JPEG": lambda: pool.pixels(data, 1600, 1000),
             "thumbnails of one 24-megapixel JPEG": lambda: pool.measure_and_thumbnail(data, SIZES),
         }

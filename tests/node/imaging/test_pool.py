@@ -271,9 +271,17 @@ async def test_nothing_outlives_a_node_that_is_killed() -> None:
         "import asyncio\n"
         "from node.imaging.pool import ImagingPool\n"
         "from tests.support_pictures import slow_picture\n"
-        "asyncio.run(ImagingPool(1).render_preview(slow_picture(), 64))\n"
+        "async def main():\n"
+        "    pool = ImagingPool(1)\n"
+        "    await pool.start()\n"
+        "    print('started', flush=True)\n"
+        "    await pool.render_preview(slow_picture(), 64)\n"
+        "asyncio.run(main())\n"
     )
-    node = subprocess.Popen([sys.executable, "-c", script])
+    node = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    # Before that, the parent's own trial of the walls is the worker to be seen.
+    assert node.stdout is not None
+    assert await asyncio.to_thread(node.stdout.readline) == "started\n"
     (worker,) = await until(lambda: workers(node.pid))
     parent = parent_of_workers(node.pid)
     assert parent is not None
@@ -283,6 +291,7 @@ async def test_nothing_outlives_a_node_that_is_killed() -> None:
     node.wait()
 
     await until(lambda: not is_running(parent) and not is_running(worker))
+    node.stdout.close()
 
 
 async def test_the_event_loop_goes_on_while_pictures_decode(pool: ImagingPool) -> None:
