@@ -40,8 +40,9 @@ imports: $(STAMP)
 bench: $(STAMP) ## the budgets, measured
 	$(BIN)/python -m tests.bench
 
-screenshots: $(STAMP) ## draw the pictures of the README anew
+screenshots: $(STAMP) ## draw the pictures of the documents anew
 	$(BIN)/python -m tests.make_demo_picture
+	$(BIN)/python -m tests.make_watermark_sheet
 
 lock: ## resolve requirements.lock anew
 	$(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dev \

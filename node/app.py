@@ -20,18 +20,22 @@ from typing import Any, Final
 from node import dispatch
 from node.control.routes import ControlServer, Progress
 from node.control.runtime import socket_path
-from node.control.schema import Lock, Params, Unlock
+from node.control.schema import Doctor, Lock, Params, Unlock
 from node.errors import LockedError, UsageError
 from node.imaging.pool import ImagingPool
 from node.services.context import Context
+from node.services.doctor import core_dumps, decoding
 from node.services.events import Events
+from node.services.findings import described
 from node.services.whole import whole
 from node.system import SystemClock, system_entropy
-from node.unlocked import Unlocked, split_address
+from node.unlocked import NO_RENDEZVOUS, Unlocked, split_address
 from node.vault import log_store
 from node.vault.process import protect_process
 from node.vault.vault import Vault
+from protocol.errors import LocalError
 from protocol.identity import fingerprint_words, format_fingerprint
+from protocol.rendezvous.address import parse_rendezvous_address
 
 _CALLS_END_S: Final = 3.0
 """How long calls under way may still take when everything is locked or stopped."""
@@ -73,15 +77,16 @@ def create_home(home: Path, *, name: str, passphrase: bytes) -> Created:
 
 def run_node(home: Path, *, listen: str | None, mdns: bool, rendezvous: str | None) -> int:
     """Run the node of a home until it is told to stop; return the exit code."""
-    if rendezvous is not None:
-        raise UsageError(
-            "this version knows no rendezvous", hint="reach people with: safelight peers add"
-        )
     if listen is not None:
         split_address(listen)
+    if rendezvous is not None and rendezvous != NO_RENDEZVOUS:
+        try:
+            parse_rendezvous_address(rendezvous)
+        except LocalError as error:
+            raise UsageError(str(error), hint=error.hint) from error
     protect_process()
     _take_all_descriptors()
-    app = App(home, listen=listen)
+    app = App(home, listen=listen, mdns=mdns, rendezvous=rendezvous)
     with contextlib.suppress(ImportError):
         import uvloop
 
@@ -99,9 +104,19 @@ def _take_all_descriptors() -> None:
 class App:
     """One node process. Answers ``status``, ``unlock`` and ``stop`` in every state."""
 
-    def __init__(self, home: Path, *, listen: str | None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        listen: str | None,
+        mdns: bool = False,
+        rendezvous: str | None = None,
+    ) -> None:
         self._home = home
         self._listen = listen
+        self._mdns = mdns
+        self._rendezvous = rendezvous
+        """What the command line names, until the vault keeps it."""
         self._clock = SystemClock()
         self._imaging = ImagingPool()
         self._node: Unlocked | None = None
@@ -121,6 +136,8 @@ class App:
         try:
             await server.start()
             await self._stopping.wait()
+            if self._node is not None:
+                self._node.inviting.end_all("the node has stopped")
         finally:
             await server.close()
             async with self._changing:
@@ -141,6 +158,8 @@ class App:
             return await self._unlock(params.passphrase)
         if isinstance(params, Lock):
             return await self._lock(full=params.full)
+        if isinstance(params, Doctor):
+            return await self._doctor(accept_clock=params.accept_clock)
         node = self._unlocked()
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
@@ -181,6 +200,10 @@ class App:
             "fingerprint": None,
             "peers": 0,
             "log_size": None,
+            "mdns": None,
+            "rendezvous": None,
+            "notice": None,
+            "decoding": {wall.name.value: wall.state.value for wall in self._imaging.walls},
         }
         if node is None:
             return status
@@ -191,8 +214,19 @@ class App:
             "fingerprint": format_fingerprint(node.context.me),
             "name": node.context.identity.public.name,
             "peers": len(node.peering.online()),
+            "mdns": node.nearby.describe(),
+            "rendezvous": node.rendezvous.describe(),
             "log_size": 0 if head is None else head.size,
+            "notice": node.membership.notice(),
         }
+
+    async def _doctor(self, *, accept_clock: bool) -> dict[str, Any]:
+        if accept_clock:
+            self._unlocked().accept_clock()
+        findings = [decoding(self._imaging.walls), core_dumps()]
+        if self._node is not None and not self._locked_by_user:
+            findings += await self._node.look_at_health()
+        return {"checks": described(findings)}
 
     async def _unlock(self, passphrase: str) -> dict[str, Any]:
         """Open the vault, or the control API of one that went on serving."""
@@ -218,10 +252,13 @@ class App:
             events=Events(),
         )
         try:
-            self._node = await Unlocked.start(context, listen=self._listen)
+            self._node = await Unlocked.start(
+                context, listen=self._listen, mdns=self._mdns, rendezvous=self._rendezvous
+            )
         except BaseException:
             await vault.close()
             raise
+        self._rendezvous = None
 
     async def _lock(self, *, full: bool) -> dict[str, Any]:
         """Close the control API and drop pixels; ``full`` drops all keys and stops serving."""
@@ -229,6 +266,7 @@ class App:
             self._locked_by_user = True
             if self._node is not None:
                 self._node.pixels.close()
+                self._node.inviting.end_all("the vault was locked")
             if full:
                 await whole(self._close_vault())
         return {"locked": True, "full": full}

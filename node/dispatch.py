@@ -17,8 +17,7 @@ from node.control import schema
 from node.control.schema import Params
 from node.errors import UsageError
 from node.services.library import Progress
-from node.unlocked import Unlocked
-from protocol.identity import fingerprint_words, format_fingerprint
+from node.unlocked import Unlocked, split_address
 
 Method: TypeAlias = Callable[[Unlocked, Any, Progress], Awaitable[Any]]
 
@@ -57,20 +56,74 @@ async def _team_show(node: Unlocked, _params: Params, _progress: Progress) -> An
 
 
 async def _team_add(node: Unlocked, params: schema.TeamAdd, _progress: Progress) -> Any:
-    welcome, person = await node.membership.add(
+    told, welcome = await node.administering.add(
         _decode(params.identity_file), params.role, addresses=node.addresses()
     )
-    return {
-        "name": person.name,
-        "fingerprint": format_fingerprint(person.fingerprint),
-        "words": list(fingerprint_words(person.fingerprint)),
-        "role": node.membership.role_of(person.fingerprint),
-        "welcome": _encode(welcome),
-    }
+    return {**told, "welcome": _encode(welcome)} if welcome else told
+
+
+async def _team_role(node: Unlocked, params: schema.TeamRole, _progress: Progress) -> Any:
+    return await node.administering.role(params.who, params.role)
+
+
+async def _team_remove(node: Unlocked, params: schema.TeamRemove, _progress: Progress) -> Any:
+    return await node.administering.remove(params.who)
+
+
+async def _team_threshold(node: Unlocked, params: schema.TeamThreshold, _progress: Progress) -> Any:
+    return await node.administering.threshold(params.threshold)
+
+
+async def _team_renew(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.administering.renew()
+
+
+async def _team_pending(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return node.administering.pending()
+
+
+async def _team_sign(node: Unlocked, params: schema.TeamSign, _progress: Progress) -> Any:
+    return await node.administering.sign(params.proposal)
+
+
+async def _team_resolve(node: Unlocked, params: schema.TeamResolve, _progress: Progress) -> Any:
+    return await node.administering.resolve(**msgspec.structs.asdict(params))
 
 
 async def _join_file(node: Unlocked, params: schema.JoinFile, _progress: Progress) -> Any:
-    return await node.membership.join(_decode(params.welcome), params.expect)
+    joined = await node.membership.join(_decode(params.welcome), params.expect)
+    if joined["joined"] and joined["rendezvous"] and node.rendezvous.address is None:
+        await node.rendezvous.use(joined["rendezvous"])
+    return joined
+
+
+async def _invite(node: Unlocked, params: schema.Invite, _progress: Progress) -> Any:
+    return await node.inviting.invite(params.role)
+
+
+async def _invite_wait(node: Unlocked, params: schema.InviteWait, _progress: Progress) -> Any:
+    return await node.inviting.wait(params.number)
+
+
+async def _invite_cancel(node: Unlocked, params: schema.InviteCancel, _progress: Progress) -> Any:
+    node.inviting.cancel(params.number)
+    return {}
+
+
+async def _join(node: Unlocked, params: schema.Join, progress: Progress) -> Any:
+    return await node.joining.join(
+        params.code,
+        at=None if params.at is None else split_address(params.at),
+        rendezvous=params.rendezvous,
+        progress=progress,
+    )
+
+
+async def _rendezvous_claim(
+    node: Unlocked, params: schema.RendezvousClaim, _progress: Progress
+) -> Any:
+    await node.rendezvous.claim(params.address, params.secret)
+    return node.rendezvous.describe()
 
 
 async def _peers(node: Unlocked, _params: Params, _progress: Progress) -> Any:
@@ -102,6 +155,7 @@ async def _import(node: Unlocked, params: schema.Import, progress: Progress) -> 
         album=params.album,
         tags=params.tags,
         classification=params.classification,
+        move=params.move,
         progress=progress,
     )
 
@@ -123,6 +177,10 @@ async def _show(node: Unlocked, params: schema.Show, _progress: Progress) -> Any
     for capability in shown["capabilities"]:
         capability["holder"] = node.membership.name_of(bytes.fromhex(capability["holder"]))
     return shown
+
+
+async def _inspect(node: Unlocked, params: schema.Inspect, _progress: Progress) -> Any:
+    return {"findings": await node.library.inspect(params.image)}
 
 
 async def _thumbnail(node: Unlocked, params: schema.Thumbnail, _progress: Progress) -> Any:
@@ -178,7 +236,8 @@ async def _open_pixels(node: Unlocked, params: schema.OpenPixels, _progress: Pro
 
 async def _close_open(node: Unlocked, params: schema.CloseOpen, _progress: Progress) -> Any:
     node.viewing.close_open(params.open_id)
-    return {}
+    undeclared = await node.viewing.undeclared(params.open_id)
+    return {"undeclared": undeclared} if undeclared else {}
 
 
 async def _save(node: Unlocked, params: schema.Save, progress: Progress) -> Any:
@@ -206,7 +265,19 @@ _METHODS: Final[dict[str, Method]] = {
     "team_create": _team_create,
     "team_show": _team_show,
     "team_add": _team_add,
+    "team_role": _team_role,
+    "team_remove": _team_remove,
+    "team_threshold": _team_threshold,
+    "team_renew": _team_renew,
+    "team_pending": _team_pending,
+    "team_sign": _team_sign,
+    "team_resolve": _team_resolve,
+    "invite": _invite,
+    "invite_wait": _invite_wait,
+    "invite_cancel": _invite_cancel,
+    "join": _join,
     "join_file": _join_file,
+    "rendezvous_claim": _rendezvous_claim,
     "peers": _peers,
     "peers_add": _peers_add,
     "peers_remove": _peers_remove,
@@ -215,6 +286,7 @@ _METHODS: Final[dict[str, Method]] = {
     "albums": _albums,
     "classify": _classify,
     "show": _show,
+    "inspect": _inspect,
     "thumbnail": _thumbnail,
     "export": _export,
     "share": _share,

@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import ifaddr
 
+from node.discovery.directory import Directory
+from node.discovery.nearby import Nearby
+from node.discovery.rendezvous import RendezvousClient
+from node.discovery.watcher import Watcher
+from node.services.administering import Administering
 from node.services.amending import Amending
 from node.services.auditing import Auditing
 from node.services.clock import ClockGuard
 from node.services.context import Context
 from node.services.delivery import Delivery
+from node.services.departures import Departures
+from node.services.disclosing import Disclosing
+from node.services.doctor import look_at_node
 from node.services.ending import Ending
+from node.services.findings import Finding
 from node.services.granted import Granted
 from node.services.health import describe
 from node.services.incoming import Incoming
+from node.services.inviting import Inviting
+from node.services.joining import Joining
 from node.services.library import Library, Progress
+from node.services.mailing import Mailing
 from node.services.membership import Address, Membership
 from node.services.opening import Opening
 from node.services.peering import Peering
@@ -30,17 +43,22 @@ from node.services.rendering import Rendering
 from node.services.sharing import Sharing
 from node.services.viewing import PixelStore, Viewing
 from node.services.witnessing import Witnessing
+from node.transport.dialer import place_text
 from node.vault.check import check
 from node.vault.database import WriteTransaction
 from node.vault.records import get_meta, set_meta
 from node.vault.records import team as team_rows
-from protocol.identity import format_fingerprint
+from protocol.identity import clean_text, format_fingerprint
+from protocol.limits import MAX_HOST_BYTES
 
 _LISTEN: Final = "listen"
 """Key in ``meta`` of where this node listens: HOST:PORT, chosen once and kept."""
 
 _DEFAULT_LISTEN: Final = "0.0.0.0:0"
 """Every interface, any port: only members get past the handshake."""
+
+NO_RENDEZVOUS: Final = "none"
+"""What stands for no rendezvous where an address is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,36 +68,70 @@ class Unlocked:
     context: Context
     membership: Membership
     witnessing: Witnessing
+    directory: Directory
+    nearby: Nearby
+    rendezvous: RendezvousClient
     peering: Peering
+    watcher: Watcher
     delivery: Delivery
+    mailing: Mailing
+    inviting: Inviting
+    joining: Joining
     library: Library
     sharing: Sharing
     granted: Granted
     amending: Amending
     ending: Ending
+    departures: Departures
+    administering: Administering
     rendering: Rendering
     opening: Opening
     receiving: Receiving
     viewing: Viewing
     auditing: Auditing
     pixels: PixelStore
+    clock_guard: ClockGuard
 
     @classmethod
-    async def start(cls, context: Context, *, listen: str | None) -> Unlocked:
-        """Wire the services of an open vault, listen and begin their work."""
+    async def start(
+        cls,
+        context: Context,
+        *,
+        listen: str | None,
+        mdns: bool = False,
+        rendezvous: str | None = None,
+    ) -> Unlocked:
+        """Wire the services of an open vault, listen and begin their work.
+
+        ``mdns`` announces the node on the local network and looks for others there. ``rendezvous``
+        is the address of one to use from now on, "none" for none, None for the one in use.
+        """
         membership = await Membership.load(context)
         witnessing = await Witnessing.load(context)
         pixels = PixelStore()
-        peering = Peering(context, membership, witnessing)
+        directory = Directory(context.database, context.clock)
+        nearby = Nearby(context, membership, directory)
+        client = RendezvousClient(context, membership)
+        peering = Peering(context, membership, witnessing, directory, client)
         delivery = Delivery(context, peering)
         library = Library(context)
         rendering = Rendering(context, membership, delivery.poke)
         granted = Granted(context, membership, library)
-        ending = Ending(context, membership, granted, poke=delivery.poke, online=peering.online)
+        clock_guard = ClockGuard(context.clock)
+        ending = Ending(
+            context,
+            membership,
+            granted,
+            clock_guard,
+            poke=delivery.poke,
+            online=peering.online,
+        )
+        disclosing = Disclosing(context)
         sharing = Sharing(
             context,
             membership,
             library,
+            disclosing,
             wake_rendering=rendering.wake,
             poke=delivery.poke,
             deadlines_changed=ending.deadlines_changed,
@@ -91,22 +143,52 @@ class Unlocked:
             poke=delivery.poke,
             deadlines_changed=ending.deadlines_changed,
         )
-        opening = Opening(context, membership, witnessing, ClockGuard(context.clock))
+        opening = Opening(context, membership, witnessing, clock_guard)
         receiving = Receiving(
             context, membership, peering, poke=delivery.poke, drop_pixels=pixels.drop_capability
         )
         auditing = Auditing(context, membership, library)
+        administering = Administering(context, membership)
+        membership.on_proposal = delivery.poke
+        inviting = Inviting(
+            context,
+            membership,
+            client,
+            nearby,
+            addresses=partial(_reached_at, peering),
+            open_listener=peering.open_joining,
+        )
+        peering.on_joining = inviting.answer
+        mailing = Mailing(context, membership, peering, client, receiving, auditing, administering)
+        delivery.on_poke = mailing.poke
+
+        def moved() -> None:
+            peering.recheck()
+            client.check()
+            nearby.readvertise()
+
         node = cls(
             context=context,
             membership=membership,
             witnessing=witnessing,
+            directory=directory,
+            nearby=nearby,
+            rendezvous=client,
             peering=peering,
+            watcher=Watcher(context.clock, on_change=moved),
             delivery=delivery,
+            mailing=mailing,
+            inviting=inviting,
+            joining=Joining(
+                context, membership, client, nearby, addresses=partial(_reached_at, peering)
+            ),
             library=library,
             sharing=sharing,
             granted=granted,
             amending=amending,
             ending=ending,
+            departures=Departures(context, membership, ending),
+            administering=administering,
             rendering=rendering,
             opening=opening,
             receiving=receiving,
@@ -117,14 +199,18 @@ class Unlocked:
                 witnessing,
                 receiving,
                 library,
+                disclosing,
                 pixels,
                 poke=delivery.poke,
             ),
             auditing=auditing,
             pixels=pixels,
+            clock_guard=clock_guard,
         )
         try:
-            await node._begin(Incoming(context, opening, receiving, auditing), listen)
+            incoming = Incoming(context, opening, receiving, auditing, administering)
+            await node._begin(incoming, listen)
+            await node._find_others(mdns=mdns, rendezvous=rendezvous)
         except BaseException:
             await node.close()
             raise
@@ -144,20 +230,42 @@ class Unlocked:
                 set_meta(transaction.connection, _LISTEN, bound)
 
             await self.context.database.write(job)
+        self.watcher.start()
         self.rendering.start()
         self.ending.start()
+        self.departures.start()
+        self.administering.start()
         self.opening.start()
         self.receiving.start()
+        self.mailing.start()
+
+    async def _find_others(self, *, mdns: bool, rendezvous: str | None) -> None:
+        if rendezvous is None:
+            await self.rendezvous.start()
+        else:
+            await self.rendezvous.use(None if rendezvous == NO_RENDEZVOUS else rendezvous)
+        if mdns:
+            await self.nearby.start(
+                port=self.peering.listening[0][1],
+                interfaces=lambda: [host for host, _ in self.addresses() if ":" not in host],
+            )
 
     async def close(self) -> None:
         """Stop every service, then close the vault; the next start goes on with what is left."""
         self.pixels.drop_all()
         self.context.events.close()
+        await self.watcher.close()
+        await self.inviting.close()
+        await self.nearby.close()
+        await self.mailing.close()
+        await self.rendezvous.close()
         await self.peering.close()
         await asyncio.gather(
             self.delivery.close(),
             self.rendering.close(),
             self.ending.close(),
+            self.departures.close(),
+            self.administering.close(),
             self.opening.close(),
             self.receiving.close(),
         )
@@ -167,18 +275,13 @@ class Unlocked:
 
     def addresses(self) -> list[Address]:
         """Return where other machines reach this node: never a wildcard."""
-        found: list[Address] = []
-        for host, port in self.peering.listening:
-            if host not in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
-                found.append((host, port))
-                continue
-            found += [(address, port) for address in _own_addresses()]
-        return found
+        return _reached_at(self.peering)
 
     async def team(self) -> dict[str, Any]:
         """Return the team as `team show` prints it."""
         last_seen = await self.context.database.read(team_rows.last_seen)
-        return self.membership.show(last_seen, self.peering.online())
+        pending = len(self.membership.proposals()) if self.membership.founded else 0
+        return self.membership.show(last_seen, self.peering.online(), pending=pending)
 
     async def peers(self) -> list[dict[str, Any]]:
         """Return how each other member is reached."""
@@ -188,21 +291,31 @@ class Unlocked:
             if one.fingerprint != self.context.me
         ]
         rtts = await asyncio.gather(*(self.peering.ping(one.fingerprint) for one in members))
-        addresses = await self.context.database.read(team_rows.addresses)
+        await self.directory.load()
         return [
             {
                 "name": one.name,
                 "fingerprint": format_fingerprint(one.fingerprint),
-                "path": "none" if rtt is None else "lan",
+                **self.peering.describe(one.fingerprint),
                 "rtt_ms": rtt,
                 "addresses": [
-                    f"{host}:{port}" for host, port in addresses.get(one.fingerprint, [])
+                    clean_text(place_text(place.host, place.port), MAX_HOST_BYTES)
+                    for place in self.directory.places(one.fingerprint)
                 ],
             }
             for one, rtt in sorted(
                 zip(members, rtts, strict=True), key=lambda pair: pair[0].name.casefold()
             )
         ]
+
+    async def look_at_health(self) -> list[Finding]:
+        """Return what this node tells of its own health."""
+        return await look_at_node(self.context, self.membership, self.witnessing, self.clock_guard)
+
+    def accept_clock(self) -> None:
+        """Go on by the clock as it is now: releases, and ends of what is over by it."""
+        self.clock_guard.accept()
+        self.ending.deadlines_changed()
 
     async def check(self, *, read_data: bool, progress: Progress) -> dict[str, Any]:
         """Return the vault's health."""
@@ -217,6 +330,17 @@ def split_address(text: str) -> Address:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or not host:
         raise UsageError(f"not an address: {text!r}", hint="write HOST:PORT, port 0 for any")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _reached_at(peering: Peering) -> list[Address]:
+    """Return where other machines reach a node: never a wildcard."""
+    found: list[Address] = []
+    for host, port in peering.listening:
+        if host not in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
+            found.append((host, port))
+            continue
+        found += [(address, port) for address in _own_addresses()]
+    return found
 
 
 def _own_addresses() -> list[str]:

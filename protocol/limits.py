@@ -54,8 +54,9 @@ MAX_VERSIONS_OFFERED: Final = 16
 """Channel versions one build may speak at once."""
 MAX_CLOSE_REASON_BYTES: Final = 32
 """Reason of a close: a code, not prose."""
-HANDSHAKE_TIMEOUT_MS: Final = 5_000
-"""A peer that has not proved itself by then is closed: bounds half-open channels."""
+HANDSHAKE_TIMEOUT_MS: Final = 10_000
+"""A peer that has not proved itself by then is closed: bounds half-open channels, and lets a line
+through that takes two seconds each way."""
 KEEP_ALIVE_MS: Final = 10_000
 """A side with nothing to say for this long sends a ping: under common NAT timeouts."""
 SILENCE_MS: Final = 25_000

@@ -44,7 +44,7 @@ class Feature(StrEnum):
     LEASE = "lease"
 
 
-THIS_BUILD: Final[frozenset[Feature]] = frozenset()
+THIS_BUILD: Final = frozenset({Feature.WATERMARK, Feature.CLEAN})
 """The features this build has."""
 
 # Roles ------------------------------------------------------------------------------------------
@@ -199,7 +199,8 @@ class ShareRequest:
     opens: int | None = None
     """Of each picture."""
     rendition: str | None = None
-    """``original``, ``clean``, ``preview`` or ``preview:PX``; an original only where asked for."""
+    """``original``, ``clean``, ``preview`` or ``preview:PX``; an original only where asked for.
+    None is ``clean`` for whoever may save, else a preview."""
     watermark: bool | None = None
     lease_ms: int = 0
 
@@ -275,7 +276,7 @@ class _Decision:
     def allow(self, *, holder_role: str, sharer_role: str) -> Allow:
         self.check_people(holder_role=holder_role, sharer_role=sharer_role)
         rights = self.rights(holder_role=holder_role)
-        rendition, smaller = self.rendition()
+        rendition, smaller = self.rendition(rights)
         watermark, marked = self.watermark(rendition)
         opens, fewer = self.opens()
         duration = self.duration()
@@ -340,10 +341,13 @@ class _Decision:
         # Whatever else a holder may do with a picture, it has to see it.
         return tuple(right for right in RIGHTS if right in asked or right == "view")
 
-    def rendition(self) -> tuple[str, tuple[str, ...]]:
+    def rendition(self, rights: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         most = self.rule.max_preview_pixels
         default = DEFAULT_PREVIEW_PIXELS if most is None else min(DEFAULT_PREVIEW_PIXELS, most)
         asked = self.request.rendition
+        if asked is None and most is None and "save" in rights and Feature.CLEAN in self.features:
+            # Who may keep a picture gets the whole of it, and nothing that hides in it.
+            return "clean", ()
         if asked is None or asked == "preview":
             lowered = (f"previews of at most {default} pixels",)
             return f"preview:{default}", lowered if default < DEFAULT_PREVIEW_PIXELS else ()

@@ -21,7 +21,7 @@ from tests.support import ROOT
 FORMATS = (
     *("encoding", "identity", "roster", "welcome", "policy", "capability", "sealed-to-person"),
     *("sealed-blob", "channel", "websocket", "audit-entry", "audit-log", "checkpoint", "control"),
-    *("vault", "keyslots"),
+    *("vault", "keyslots", "joining", "rendezvous", "mail", "announcement"),
 )
 REGISTRIES = ("pypi", "pythonhosted", "npmjs", "crates.io", "golang.org", "rubygems", "registry")
 

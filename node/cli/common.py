@@ -101,14 +101,15 @@ def _keep_example_whole(help_text: str | None) -> str | None:
     return inspect.cleandoc(help_text).replace("\n\nExample:", "\n\n\b\nExample:")
 
 
-_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""How click reads and shows every command."""
 
 
 class Command(click.Command):
     """A command that takes the shared options after its name."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        attributes.setdefault("context_settings", _CONTEXT)
+        attributes.setdefault("context_settings", CONTEXT)
         super().__init__(*args, **attributes)
         self.params += _shared_options()
         self.help = _keep_example_whole(self.help)
@@ -124,7 +125,7 @@ class Group(click.Group):
     command_class = Command
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        attributes.setdefault("context_settings", _CONTEXT)
+        attributes.setdefault("context_settings", CONTEXT)
         super().__init__(*args, **attributes)
         self.params += _shared_options()
         self.help = _keep_example_whole(self.help)

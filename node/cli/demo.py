@@ -11,9 +11,11 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,9 +90,13 @@ class _Story:
         """Print what happened."""
         output.line(f"   {text}")
 
+    def show(self, person: _Person, command: str) -> None:
+        """Print a command as a person would type it."""
+        output.raw(_dim(f"   {person.name}$ safelight {command}") + "\n")
+
     def do(self, person: _Person, *arguments: str, shown: str | None = None) -> Any:
         """Run a command that must succeed, showing it as a person would type it."""
-        output.raw(_dim(f"   {person.name}$ safelight {shown or shlex.join(arguments)}") + "\n")
+        self.show(person, shown or shlex.join(arguments))
         code, document = person.run(*arguments)
         if code:
             raise _failed(person, arguments, document)
@@ -98,7 +104,7 @@ class _Story:
 
     def refuse(self, person: _Person, *arguments: str, code: str, shown: str) -> None:
         """Run a command that must be refused with this code."""
-        output.raw(_dim(f"   {person.name}$ safelight {shown}") + "\n")
+        self.show(person, shown)
         exit_code, document = person.run(*arguments)
         error = document.get("error", {}) if isinstance(document, dict) else {}
         if exit_code == 0 or error.get("code") != code:
@@ -204,11 +210,11 @@ def _play(story: _Story, people: list[_Person], pictures: list[Path]) -> None:
         shown=f"open {mine[:8]} {shlex.quote(first['name'])}",
     )  # fmt: skip
 
+    _meet_at_a_rendezvous(story, people, first["id"])
     _prove(story, people)
 
 
 def _found_team(story: _Story, people: list[_Person]) -> None:
-    alice, *others = people
     story.act("Three people, three machines: each an identity and an encrypted vault")
     for person in people:
         who = story.do(
@@ -218,20 +224,96 @@ def _found_team(story: _Story, people: list[_Person]) -> None:
         story.do(person, "node", "start", "--listen", "127.0.0.1:0")
         story.say("in words: " + " ".join(who["words"]))
 
-    story.act("Alice founds a team; files carry the introductions, words are compared")
+    alice, bob, carol = people
+    story.act("Alice founds a team; Bob joins by a code that she reads to him")
     story.do(alice, "team", "create", "The Darkroom", shown='team create "The Darkroom"')
+    _join_by_code(story, alice, bob)
+
+    story.act("Carol has no wire to Alice: files carry the introductions, words are compared")
     _, administrator = alice.run("identity")
-    for person in others:
-        identity = str(person.folder / f"{person.name}.identity")
-        welcome = str(person.folder / f"{person.name}.welcome")
-        story.do(person, "identity", "export", identity, shown=f"identity export {person.name}.id")
-        story.do(alice, "team", "add", identity, "-o", welcome,
-                 shown=f"team add {person.name}.id -o {person.name}.welcome")  # fmt: skip
-        joined = story.do(
-            person, "join", "--file", welcome, "--expect", administrator["fingerprint"],
-            shown=f"join --file {person.name}.welcome --expect {administrator['fingerprint'][:9]}…",
+    identity = str(carol.folder / "carol.identity")
+    welcome = str(carol.folder / "carol.welcome")
+    story.do(carol, "identity", "export", identity, shown="identity export carol.id")
+    story.do(alice, "team", "add", identity, "-o", welcome,
+             shown="team add carol.id -o carol.welcome")  # fmt: skip
+    joined = story.do(
+        carol, "join", "--file", welcome, "--expect", administrator["fingerprint"],
+        shown=f"join --file carol.welcome --expect {administrator['fingerprint'][:9]}…",
+    )  # fmt: skip
+    story.say(f"carol is in {joined['team']}")
+    for other in (bob, carol):
+        path = _wait_for_peer(alice, other, "lan")
+        story.say(f"{other.name} is reached by Alice: {path['why']}")
+
+
+def _join_by_code(story: _Story, alice: _Person, bob: _Person) -> None:
+    """Let Bob join by a code: found by multicast where this machine has it, else by address."""
+    code = story.do(alice, "invite", "--no-wait", shown="invite")["code"]
+    story.say(f"the code: {code}")
+    story.show(bob, "join")
+    story.say(f"code? {code}")
+    exit_code, joined = bob.run("join", stdin=code + "\n")
+    if exit_code and joined.get("error", {}).get("code") == "unreachable":
+        # Containers often have no multicast. The invitation is as good as before.
+        _, status = alice.run("node", "status")
+        story.say("no multicast on this machine, so Bob is told where Alice's node listens")
+        story.show(bob, f"join --at {status['listen'][0]}")
+        exit_code, joined = bob.run("join", "--at", status["listen"][0], stdin=code + "\n")
+    if exit_code:
+        raise _failed(bob, ("join",), joined)
+    story.say(f"bob is in {joined['team']}; both see: {' '.join(joined['words'])}")
+
+
+def _meet_at_a_rendezvous(story: _Story, people: list[_Person], picture: str) -> None:
+    """Share where no address leads from one to another, and to somebody who is away."""
+    alice, bob, _ = people
+    story.act("The direct ways are cut: every node moves, and announces nothing")
+    with _rendezvous(alice.folder) as server:
+        story.say("a rendezvous of the team's own runs: it passes ciphertext on, and keeps mail")
+        address = server["address"]
+        brief = address.partition("/")[0] + "/…"
+        for person in people:
+            story.do(person, "node", "stop")
+            story.do(
+                person, "node", "start", "--listen", f"127.0.0.1:{_free_port()}", "--no-mdns",
+                "--rendezvous", address,
+                shown=f"node start --no-mdns --rendezvous {brief}",
+            )  # fmt: skip
+        story.show(alice, f"rendezvous claim {brief}")
+        exit_code, claimed = alice.run("rendezvous", "claim", address, stdin=server["claim"] + "\n")
+        if exit_code:
+            raise _failed(alice, ("rendezvous", "claim"), claimed)
+        path = _wait_for_peer(alice, bob, "relay")
+        story.say(f"bob is reached by Alice: {path['why']}")
+        granted = story.do(
+            alice, "share", picture, "--to", "bob", "--for", "1h",
+            shown=f"share {picture[:8]} --to bob --for 1h",
+        )["capabilities"][0]  # fmt: skip
+        held = _wait_for(bob, granted["id"])
+        opened = story.do(bob, "open", held["id"][:8])
+        story.say(f"{opened['width']}×{opened['height']} pixels, through the rendezvous")
+
+        story.act("Bob is away when Alice shares, and Alice when Bob comes back")
+        story.do(bob, "node", "stop")
+        granted = story.do(
+            alice, "share", picture, "--to", "bob", "--for", "3h",
+            shown=f"share {picture[:8]} --to bob --for 3h",
+        )["capabilities"][0]  # fmt: skip
+        _wait_for_mail(alice, granted["id"])
+        story.do(alice, "node", "stop")
+        story.do(
+            bob, "node", "start", "--listen", f"127.0.0.1:{_free_port()}", "--no-mdns",
+            shown="node start",
         )  # fmt: skip
-        story.say(f"{person.name} is in {joined['team']}")
+        held = _wait_for(bob, granted["id"], ready=False)
+        story.say(f"in Bob's inbox: {held['sentence']}")
+        story.do(
+            alice, "node", "start", "--listen", f"127.0.0.1:{_free_port()}", "--no-mdns",
+            shown="node start",
+        )  # fmt: skip
+        held = _wait_for(bob, granted["id"])
+        opened = story.do(bob, "open", held["id"][:8])
+        story.say(f"opened now that Alice's node is there; {opened['opens_left']} left")
 
 
 def _prove(story: _Story, people: list[_Person]) -> None:
@@ -258,9 +340,7 @@ def _wait_for(
     person: _Person, capability: str, *, ready: bool = True, opens_left: int = 0
 ) -> dict[str, Any]:
     """Return a capability of a person's inbox once it is there and as wanted."""
-    import time
-
-    for _ in range(100):
+    for _ in range(200):
         code, inbox = person.run("inbox")
         if code:
             raise _failed(person, ("inbox",), inbox)
@@ -275,6 +355,60 @@ def _wait_for(
                 return found
         time.sleep(0.1)
     raise NodeError(f"the capability did not reach {person.name}", code="unreachable")
+
+
+def _wait_for_peer(person: _Person, other: _Person, path: str) -> dict[str, Any]:
+    """Return how a person reaches another one once it is by this path."""
+    for _ in range(200):
+        code, peers = person.run("peers")
+        if code:
+            raise _failed(person, ("peers",), peers)
+        for peer in peers:
+            if peer["name"] == other.name and peer["path"] == path:
+                found: dict[str, Any] = peer
+                return found
+        time.sleep(0.1)
+    raise NodeError(f"{other.name} was not reached by {person.name}", code="unreachable")
+
+
+def _wait_for_mail(person: _Person, capability: str) -> None:
+    """Return once a rendezvous keeps a capability for its holder."""
+    for _ in range(200):
+        code, shares = person.run("shares")
+        if code:
+            raise _failed(person, ("shares",), shares)
+        if any(one["id"] == capability and one["mailed"] for one in shares):
+            return
+        time.sleep(0.1)
+    raise NodeError("the rendezvous did not take the mail", code="unreachable")
+
+
+@contextmanager
+def _rendezvous(folder: Path) -> Iterator[dict[str, Any]]:
+    """Run a rendezvous server of this demonstration's own; yields what it said of itself."""
+    process = subprocess.Popen(  # noqa: S603
+        [
+            *(sys.executable, "-P", "-m", "node.cli.main", "--json", "rendezvous", "serve"),
+            *("--listen", "127.0.0.1:0", "--data", str(folder / "rendezvous")),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None, "it is a pipe"
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
 
 
 def _failed(person: _Person, arguments: tuple[str, ...], document: Any) -> NodeError:

@@ -161,6 +161,12 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def ask(question: str) -> str:
+    """Ask on the terminal for a line that may be seen there. Only where `interactive()`."""
+    _write(clean(question), end="")
+    return sys.stdin.readline().strip()
+
+
 def interactive() -> bool:
     """Say whether a person can be asked: both what they type and what they read is a terminal."""
     return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)

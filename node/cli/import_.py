@@ -1,21 +1,25 @@
 """`safelight import`.
 
-Belongs here: the command, and removing files that `--move` gave away.
-Never here: decoding or sealing (the node does both).
+Belongs here: the command, and its words for people.
+Never here: reading, sealing or removing files (the node does it all).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from node.cli.common import Settings, absolute, new_command
 from node.cli.complete import albums
+
+if TYPE_CHECKING:
+    from node.control.client import ControlClient
+    from node.control.schema import Import
+
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at watched folders."""
 
 CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 
@@ -39,6 +43,7 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
     help="The ceiling of what may be granted.",
 )
 @click.option("--move", is_flag=True, help="Remove each file once it is safe in the vault.")
+@click.option("--watch", is_flag=True, help="Go on with what comes into them, until Ctrl-C.")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -47,35 +52,100 @@ def command(
     tags: tuple[str, ...],
     classification: str,
     move: bool,
+    watch: bool,
 ) -> None:
     """Import pictures into the vault: files, and folders with all below them.
 
     Example: safelight import ~/Pictures/launch --album launch --tag press
 
     A picture that is there already is recognised and not stored twice. A file that is
-    no picture is named, and the rest goes on.
+    no picture is named, and the rest goes on. Files of edits (.xmp, .aae, .thm) beside a
+    picture are kept with it.
+
+    With --watch a file is imported once it has been left alone for two seconds, and with
+    --json each import is one document on a line of its own.
     """
-    from node.cli import diagnostics, output, reach
+    from node.cli import reach
     from node.control.schema import Import
 
-    result = reach.call(
-        settings,
-        "import",
-        Import(
-            paths=[absolute(path) for path in paths],
-            album=album,
-            tags=list(tags),
-            classification=classification,
-        ),
-        bar=True,
+    params = Import(
+        paths=[_sendable(path) for path in paths],
+        album=album,
+        tags=list(tags),
+        classification=classification,
+        move=move,
     )
-    if move:
-        _remove({image["sha256"] for image in result["images"]}, paths)
+    if watch:
+        reach.with_node(settings, lambda client: _watch(client, params, settings))
+    else:
+        _present(reach.call(settings, "import", params, bar=True), settings)
+
+
+async def _watch(client: ControlClient, params: Import, settings: Settings) -> NoReturn:
+    """Import what is there and what comes, whenever it has been left alone."""
+    import asyncio
+
+    import msgspec
+
+    from node.cli import diagnostics, output, reach
+    from node.control.client import ControlError
+    from node.services.watching import Watch
+
+    now = asyncio.get_running_loop().time
+    watch = Watch(params.paths)
+    if not settings.json:
+        diagnostics.note("watching until Ctrl-C")
+    while True:
+        ready, failed = await asyncio.to_thread(watch.look, now())
+        if ready:
+            some = msgspec.structs.replace(params, paths=[_sendable(path) for path in ready])
+            try:
+                result = await reach.ask(client, "import", some, bar=not settings.json)
+            except ControlError as error:
+                if error.code != "nothing_imported":
+                    raise
+                diagnosis = diagnostics.diagnose(error)
+                if settings.json:
+                    output.document(diagnosis.document())
+                else:
+                    diagnostics.show(diagnosis)
+            else:
+                _present({**result, "failed": result["failed"] + failed}, settings)
+                failed = []
+        if failed:
+            _present({"images": [], "failed": failed}, settings)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _present(result: dict[str, Any], settings: Settings) -> None:
+    """Write what an import did: for people what they have to know on stderr."""
+    from node.cli import diagnostics, output
+
     output.present(result, _people, as_json=settings.json)
-    if not settings.json and result["failed"]:
-        for failure in result["failed"]:
-            diagnostics.note(f"not imported: {failure['path']}: {failure['message']}")
-        diagnostics.note(f"{output.plural(len(result['failed']), 'file')} not imported")
+    if settings.json:
+        return
+    for image in result["images"]:
+        if image["similar"]:
+            others = [f"{one['name']} ({output.short(one['id'])})" for one in image["similar"]]
+            diagnostics.note(f"{image['name']} looks like {', '.join(others)}")
+        if image["stays"]:
+            diagnostics.note(f"not removed: {image['path']}: {image['stays']}")
+    for failure in result["failed"]:
+        what = "not removed" if failure["code"] == "not_removed" else "not imported"
+        diagnostics.note(f"{what}: {failure['path']}: {failure['message']}")
+    left_out = sum(failure["code"] != "not_removed" for failure in result["failed"])
+    if left_out:
+        diagnostics.note(f"{output.plural(left_out, 'file')} not imported")
+
+
+def _sendable(path: Path) -> str:
+    """Return a path as the node takes it; file names may be bytes that are no text."""
+    text = absolute(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return Path(text).as_uri()
+    return text
 
 
 def _people(result: dict[str, Any]) -> None:
@@ -97,20 +167,3 @@ def _people(result: dict[str, Any]) -> None:
         ],
         empty="nothing was imported",
     )
-
-
-def _remove(imported: set[str], paths: tuple[Path, ...]) -> None:
-    """Remove the files whose very bytes are in the vault now; all others stay."""
-    for path in _files(paths):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest in imported:
-            path.unlink()
-
-
-def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_file():
-            yield path
-        for folder, _, names in os.walk(path):
-            yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())

@@ -33,8 +33,10 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Team": {
         "identity": "node.cli.identity",
         "team": "node.cli.team",
+        "invite": "node.cli.invite",
         "join": "node.cli.join",
         "peers": "node.cli.peers",
+        "rendezvous": "node.cli.rendezvous",
     },
     "My pictures": {
         "import": "node.cli.import_",
@@ -42,6 +44,10 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "show": "node.cli.show",
         "classify": "node.cli.classify",
         "export": "node.cli.export",
+    },
+    "Any picture file": {
+        "inspect": "node.cli.inspect",
+        "strip": "node.cli.strip",
     },
     "What I share": {
         "share": "node.cli.share",
@@ -58,6 +64,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Trust": {
         "audit": "node.cli.audit",
         "check": "node.cli.check",
+        "doctor": "node.cli.doctor",
     },
 }
 """Modules of the commands, under the headings of the help. Each has one `command`."""

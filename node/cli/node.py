@@ -21,13 +21,13 @@ def _listening_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--rendezvous",
-            metavar="ADDR",
-            help="A server to be reached through; this version knows none.",
+            metavar="ADDR|none",
+            help="Use this server to be reached through from now on, or none.",
         ),
         click.option(
             "--no-mdns",
             is_flag=True,
-            help="Announce nothing on the network, as this version never does.",
+            help="Announce nothing on this network in this run, and look for nobody.",
         ),
         click.option("--listen", metavar="HOST:PORT", help="Listen here; port 0 takes any."),
     ):
@@ -185,5 +185,7 @@ _STOPPED: dict[str, Any] = {
     "fingerprint": None,
     "peers": 0,
     "log_size": None,
+    "rendezvous": None,
+    "notice": None,
 }
 """The status of a node that does not run."""

@@ -53,8 +53,8 @@ def command(
             if output.is_terminal() and not settings.json:
                 await _draw(client, opened["open_id"])
         finally:
-            await client.call("close_open", CloseOpen(open_id=opened["open_id"]))
-        return opened
+            closed = await client.call("close_open", CloseOpen(open_id=opened["open_id"]))
+        return {**opened, **closed}
 
     output.present(reach.with_node(settings, job), _people, as_json=settings.json)
 
@@ -79,8 +79,14 @@ async def _draw(client: ControlClient, open_id: str) -> None:
 
 
 def _people(opened: dict[str, Any]) -> None:
-    from node.cli import output
+    from node.cli import diagnostics, output
 
+    if undeclared := opened.get("undeclared"):
+        diagnostics.warn(
+            "the picture carries what its issuer did not declare: "
+            + output.plain(", ".join(undeclared)),
+            hint="the log has it; ask the issuer",
+        )
     name = output.plain(opened.get("name") or output.short(opened["image"]))
     output.line(
         f"{name}  {opened['width']}×{opened['height']} {opened['format']}, "

@@ -34,6 +34,9 @@ _STYLES: Final = {
     "none": "dim",
     "revoked": "red",
     "denied": "red",
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "red",
 }
 """Colours of states. The word itself always stands there too."""
 

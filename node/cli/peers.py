@@ -30,13 +30,13 @@ def _show(settings: Settings) -> None:
 
     def people(peers: list[dict[str, Any]]) -> None:
         output.table(
-            ("name", "path", "round trip", "addresses", "fingerprint"),
+            ("name", "path", "round trip", "why", "fingerprint"),
             [
                 (
                     peer["name"],
                     peer["path"],
                     _milliseconds(peer["rtt_ms"]),
-                    peer.get("addresses"),
+                    peer["why"],
                     peer["fingerprint"],
                 )
                 for peer in peers

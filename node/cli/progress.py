@@ -51,12 +51,31 @@ class Bar:
 
 def _start() -> tuple[Progress, TaskID]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """How many a second, lately."""
+
+        def render(self, task: Task) -> Text:
+            if task.speed is None:
+                return Text("")
+            return Text(f"{task.speed:.{1 if task.speed < 10 else 0}f}/s")
 
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(compact=True),
         console=Console(stderr=True, markup=False, emoji=False, highlight=False),
         transient=True,
     )

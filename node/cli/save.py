@@ -47,7 +47,7 @@ def command(
     Needs the right `save`. Without -o the pictures go into your own vault, with where
     they came from.
     """
-    from node.cli import output, reach
+    from node.cli import diagnostics, output, reach
     from node.cli.export import show_files
     from node.control.schema import Save
 
@@ -63,4 +63,14 @@ def command(
 
         return await with_factor(attempt, factor_file)
 
-    output.present(reach.with_node(settings, job), show_files, as_json=settings.json)
+    def people(saved: dict[str, Any]) -> None:
+        files = saved["files"]
+        if undeclared := sorted({one for file in files for one in file.get("undeclared", ())}):
+            diagnostics.warn(
+                "there are pictures that carry what their issuer did not declare: "
+                + output.plain(", ".join(undeclared)),
+                hint="the log has it; ask the issuer",
+            )
+        show_files(saved)
+
+    output.present(reach.with_node(settings, job), people, as_json=settings.json)

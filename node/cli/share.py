@@ -54,14 +54,25 @@ from node.cli.complete import images_and_albums, members
 @click.option(
     "--rendition",
     metavar="R",
-    help="original, clean, preview or preview:PX.  [default: preview:2048]",
+    help="original, clean, preview or preview:PX.  [default: clean to save, else preview:2048]",
 )
 @click.option("--watermark/--no-watermark", default=None, help="Mark the pictures, or do not.")
 @click.option("--factor", is_flag=True, help="Make a second-factor phrase, shown once.")
 @click.option("--not-before", metavar="T", help="Nothing can be opened before this time.")
 @click.option("--terms", metavar="TEXT", default="", help="Usage terms, shown to the holder.")
 @click.option("--lease", metavar="DURATION", help="How long opens may be taken offline.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be granted.")
+@click.option("--credit", metavar="NAME", default="", help="Write who made them into the copies.")
+@click.option(
+    "--copyright", "notice", metavar="TEXT", default="", help="Write whose they are into them."
+)
+@click.option(
+    "--names/--no-names",
+    default=None,
+    help="Tell the pictures' names, or call them picture-1.  [default: not to guests]",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what would be granted, and what would leave."
+)
 @click.pass_obj
 def command(
     settings: Settings,
@@ -77,6 +88,9 @@ def command(
     not_before: str | None,
     terms: str,
     lease: str | None,
+    credit: str,
+    notice: str,
+    names: bool | None,
     dry_run: bool,
 ) -> None:
     """Let people open pictures for a while.
@@ -85,7 +99,7 @@ def command(
 
     Each person gets a capability of their own. Without options: view only, a preview of
     2048 pixels without hidden metadata, ten opens a picture, and the duration that the
-    policy has for these pictures.
+    policy has for these pictures. Who may save gets a clean copy: every pixel, no metadata.
     """
     from node.cli import output, reach
     from node.control.schema import Share
@@ -105,6 +119,9 @@ def command(
         terms=terms,
         lease=lease,
         dry_run=dry_run,
+        credit=credit,
+        copyright_notice=notice,
+        names=names,
     )
     result = reach.call(settings, "share", params, bar=True)
 
@@ -119,7 +136,31 @@ def command(
                 holder = output.plain(capability["holder"])
                 output.line(f"  second factor, shown this once: {phrase}")
                 output.line(f"  tell it to {holder} by another way than Safelight")
+            if marked := capability.get("watermark"):
+                output.line(f"  watermark {output.plain(marked)}")
         if dry_run:
+            for place, picture in enumerate(shared.get("pictures", ())):
+                _picture(picture, [one["names"][place] for one in shared["capabilities"]])
             output.line("nothing was granted: this was a dry run")
 
     output.present(result, people, as_json=settings.json)
+
+
+def _picture(picture: dict[str, Any], names: list[str]) -> None:
+    """Say what would leave of one picture."""
+    from node.cli import output
+
+    size = "" if picture["bytes"] is None else f", {output.size(picture['bytes'])}"
+    output.line(
+        f"{output.plain(picture['name'])}: {picture['width']}×{picture['height']} "
+        f"{picture['format']}{size}"
+    )
+    if problem := picture["problem"]:
+        output.line(f"  cannot be made: {output.plain(problem)}")
+    for name in dict.fromkeys(names):
+        if name != picture["name"]:
+            output.line(f"  is called {output.plain(name)}")
+    for line in picture["found"]:
+        output.line(f"  carries {output.plain(line)}")
+    for word in ("removed", "kept"):
+        output.line(f"  {word}: {output.plain(', '.join(picture[word]) or 'nothing')}")

@@ -96,6 +96,8 @@ class TeamResolve(Params, frozen=True):
     """Join two histories of the team; `dry_run` only says what would come of it."""
 
     dry_run: bool = False
+    keep_ours: bool = False
+    """Keep all of this side's version instead, for a history by somebody who was removed."""
 
 
 class Invite(Params, frozen=True):
@@ -106,6 +108,12 @@ class Invite(Params, frozen=True):
 
 class InviteWait(Params, frozen=True):
     """Wait for the end of an invitation; tells who came, or why nobody did."""
+
+    number: int
+
+
+class InviteCancel(Params, frozen=True):
+    """Take an invitation back."""
 
     number: int
 
@@ -152,9 +160,12 @@ class Import(Params, frozen=True):
     """Import files and folders, recursively."""
 
     paths: list[str]
+    """Absolute; one whose bytes are not UTF-8 as a `file:///` URI."""
     album: str | None = None
     tags: list[str] = []
     classification: str = "internal"
+    move: bool = False
+    """Remove each file once the vault has it and the copy was read back."""
 
 
 class Images(Params, frozen=True):
@@ -180,6 +191,12 @@ class Show(Params, frozen=True):
     image: str
 
 
+class Inspect(Params, frozen=True):
+    """What the original of one picture tells besides its pixels."""
+
+    image: str
+
+
 class Share(Params, frozen=True):
     """Grant capabilities: one for each person, over all the pictures."""
 
@@ -192,13 +209,20 @@ class Share(Params, frozen=True):
     opens: int | None = None
     """For each picture; None is 10."""
     rendition: str | None = None
-    """`original`, `preview` or `preview:PX`; None is `preview:2048`."""
+    """`original`, `clean`, `preview` or `preview:PX`; None is `clean` with the right `save`, else
+    `preview:2048`."""
     watermark: bool | None = None
     factor: bool = False
     not_before: str | None = None
     terms: str = ""
     lease: str | None = None
     dry_run: bool = False
+    credit: str = ""
+    """Who made the pictures, written into the copies."""
+    copyright_notice: str = ""
+    """Whose they are, written into the copies."""
+    names: bool | None = None
+    """Whether holders learn the pictures' names; None: members do, guests get neutral ones."""
 
 
 class Shares(Params, frozen=True):
@@ -236,7 +260,7 @@ class OpenPixels(Params, frozen=True):
 
 
 class CloseOpen(Params, frozen=True):
-    """Drop the pixels of an open."""
+    """Drop the pixels of an open; says what they carried `undeclared` by their manifest."""
 
     open_id: str
 
@@ -290,6 +314,13 @@ class Check(Params, frozen=True):
     read_data: bool = False
 
 
+class Doctor(Params, frozen=True):
+    """Health of the node: `checks`. Answers also while locked, with what can be told then."""
+
+    accept_clock: bool = False
+    """Go on by a clock that was moved; only while unlocked."""
+
+
 class Thumbnail(Params, frozen=True):
     """A sealed thumbnail opened: base64 of its encoded bytes."""
 
@@ -316,6 +347,7 @@ METHODS: Final[dict[str, type[Params]]] = {
     "team_renew": Empty,
     "invite": Invite,
     "invite_wait": InviteWait,
+    "invite_cancel": InviteCancel,
     "join": Join,
     "rendezvous_claim": RendezvousClaim,
     "join_file": JoinFile,
@@ -327,6 +359,7 @@ METHODS: Final[dict[str, type[Params]]] = {
     "albums": Empty,
     "classify": Classify,
     "show": Show,
+    "inspect": Inspect,
     "thumbnail": Thumbnail,
     "share": Share,
     "shares": Shares,
@@ -343,6 +376,7 @@ METHODS: Final[dict[str, type[Params]]] = {
     "audit_follow": AuditLog,
     "audit_verify": Empty,
     "check": Check,
+    "doctor": Doctor,
     "events": Empty,
 }
 """Every method of the control API."""

@@ -125,6 +125,7 @@ class Amending:
             raise Refused(Reason.REVOKED, "that capability is revoked", hint="share anew")
         if grant.ended_at is not None or grant.expires_at <= now:
             raise Refused(Reason.EXPIRED, "that capability has expired", hint="share anew")
+        self._membership.may_grant(grant.holder)
         decision = decide(
             ShareRequest(
                 classifications=(terms.classification,),

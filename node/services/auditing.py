@@ -15,7 +15,6 @@ from node.services.entries import draft, facts_of
 from node.services.library import Library, bounded
 from node.services.membership import Membership
 from node.services.moments import parse_moment, rfc3339
-from node.services.peering import Link
 from node.vault import log_store
 from node.vault.database import WriteTransaction
 from node.vault.log_store import StoredEntry
@@ -27,7 +26,7 @@ from protocol.audit.tree import leaf_hash
 from protocol.audit.verify import verify_log
 from protocol.capability.statements import Receipt, verify_receipt_untrusted
 from protocol.errors import Reason, Refused, RemoteError
-from protocol.identity import format_fingerprint
+from protocol.identity import Identity, format_fingerprint
 from protocol.messages import Answer, Done
 
 _FOLLOW_PAUSE_S: Final = 0.2
@@ -44,34 +43,34 @@ class Auditing:
 
     # Receipts -------------------------------------------------------------------------------------
 
-    async def take_receipt(self, link: Link, signed: bytes) -> Answer:
+    async def take_receipt(self, holder: Identity, signed: bytes) -> Answer:
         """Verify a holder's receipt and append it to the log; Done once it is durable."""
         try:
             receipt = verify_receipt_untrusted(
-                signed, holder=link.member, team_id=self._membership.team_id
+                signed, holder=holder, team_id=self._membership.team_id
             )
         except RemoteError:
             raise Refused(Reason.UNKNOWN) from None
         grant = await self._context.database.read(
             lambda db: rows.grant_by_hash(db, receipt.capability_hash)
         )
-        if grant is None or grant.holder != link.member.fingerprint:
+        if grant is None or grant.holder != holder.fingerprint:
             raise Refused(Reason.UNKNOWN)
         now = self._context.clock.now()
         committed = await self._context.database.write(
-            lambda transaction: self._take(transaction, link, grant.capability_id, receipt, now)
+            lambda transaction: self._take(transaction, holder, grant.capability_id, receipt, now)
         )
         if not committed.value:
             raise Refused(Reason.UNKNOWN)
         self._context.events.tell(
-            receipt.event, holder=link.member.name, capability=grant.capability_id.hex()
+            receipt.event, holder=holder.name, capability=grant.capability_id.hex()
         )
         return Done()
 
     def _take(
         self,
         transaction: WriteTransaction,
-        link: Link,
+        holder: Identity,
         capability_id: bytes,
         receipt: Receipt,
         now: int,
@@ -79,7 +78,7 @@ class Auditing:
         """Apply a receipt once; False where it speaks of what never was."""
         db = transaction.connection
         event = "delivered" if receipt.event == "received" else receipt.event
-        references = {"holder": link.member.fingerprint}
+        references = {"holder": holder.fingerprint}
         if receipt.open_id is not None:
             release = rows.release(db, receipt.open_id)
             if release is None or not self._names_release(db, receipt, release, capability_id):
@@ -105,8 +104,8 @@ class Auditing:
         transaction.append(
             draft(
                 event,
-                actor=link.member.fingerprint,
-                about=link.member.fingerprint,
+                actor=holder.fingerprint,
+                about=holder.fingerprint,
                 references={**references, "capability": capability_id},
                 facts={"release": str(receipt.index)} if receipt.open_id is not None else {},
             )

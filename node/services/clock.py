@@ -1,6 +1,6 @@
-"""Whether the issuer's clock can be trusted for a release (architecture 4.9).
+"""Whether the issuer's clock can be trusted to release or to destroy (architecture 4.9).
 
-Belongs here: the two comparisons that pause releases.
+Belongs here: the two comparisons that pause releases, one of which pauses expiry too.
 Never here: reading the machine's clock, or destroying anything.
 """
 
@@ -17,10 +17,17 @@ class ClockGuard:
         self._clock = clock
         self._offset = clock.now() - clock.monotonic()
 
+    def drift(self) -> int:
+        """Return by how many milliseconds the wall clock was moved since start."""
+        return self._clock.now() - self._clock.monotonic() - self._offset
+
     def drifted(self) -> bool:
         """Say whether somebody moved the wall clock by more than an hour since start."""
-        offset = self._clock.now() - self._clock.monotonic()
-        return abs(offset - self._offset) > MAX_CLOCK_DRIFT_MS
+        return abs(self.drift()) > MAX_CLOCK_DRIFT_MS
+
+    def accept(self) -> None:
+        """Take the wall clock as right from now on: a person has looked at it."""
+        self._offset += self.drift()
 
     def trusted(self, *, high_water: int, now: int) -> bool:
         """Say whether a release may rely on the wall clock reading now.

@@ -7,6 +7,7 @@ Never here: what a statement says.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import takewhile
 from typing import Final
 
@@ -18,7 +19,14 @@ from node.vault.database import WriteTransaction
 from node.vault.records import grants, outbox
 from node.vault.records.outbox import OutboxRow
 from protocol.errors import Reason, Refused, RemoteProtocolError, SafelightError
-from protocol.messages import Deliver, DeliverManifest, DeliverStatement, Done, Message
+from protocol.messages import (
+    Deliver,
+    DeliverManifest,
+    DeliverStatement,
+    Done,
+    Message,
+    ProposeRoster,
+)
 
 _BATCH: Final = 32
 """Statements in flight to one peer: hides the round trip, stays under the channel's bound."""
@@ -30,6 +38,8 @@ def _message(row: OutboxRow) -> Message:
             return Deliver(sealed=row.body)
         case "manifest":
             return DeliverManifest(signed=row.body)
+        case "proposal":
+            return ProposeRoster(signed=row.body)
         case kind:
             return DeliverStatement(statement=kind, signed=row.body)
 
@@ -43,10 +53,14 @@ class Delivery:
         self._wake: dict[bytes, asyncio.Event] = {}
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         peering.on_link = self.poke
+        self.on_poke: Callable[[bytes], None] = lambda _fingerprint: None
+        """Called with a peer's fingerprint when something may have come to wait for it, or when
+        it has a new link."""
 
     def poke(self, peer: bytes) -> None:
         """Deliver what waits for a peer, now if there is a link."""
         self._wake.setdefault(peer, asyncio.Event()).set()
+        self.on_poke(peer)
         if peer not in self._tasks:
             self._tasks[peer] = asyncio.create_task(
                 forever(lambda: self._run(peer), "delivery"), name="deliver"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from node.errors import UsageError
+from node.services.clock import ClockGuard
 from node.services.context import Context
 from node.services.entries import draft
 from node.services.granted import Granted
@@ -28,6 +29,8 @@ from protocol.capability.statements import Revocation, sign_revocation
 
 _SEEN_WAIT_S: Final = 1.0
 """How long revoke waits for holders that are online to say that they saw it."""
+_MOVED_CLOCK_S: Final = 5.0
+"""How often a clock that was moved is looked at again."""
 
 
 class Ending:
@@ -38,6 +41,7 @@ class Ending:
         context: Context,
         membership: Membership,
         granted: Granted,
+        clock_guard: ClockGuard,
         *,
         poke: Callable[[bytes], None],
         online: Callable[[], set[bytes]],
@@ -45,6 +49,7 @@ class Ending:
         self._context = context
         self._membership = membership
         self._granted = granted
+        self._clock_guard = clock_guard
         self._poke = poke
         self._online = online
         self._expiry: asyncio.Task[None] | None = None
@@ -73,6 +78,24 @@ class Ending:
         chosen = [await self._granted.resolve(text) for text in capabilities]
         if to is not None or album is not None:
             chosen += await self._granted.of_person_or_album(to, album)
+        ended = await self._end(chosen)
+        await self._wait_until_seen([grant for grant in ended if grant.revocation_seen is None])
+        return {"revoked": [await self._describe(grant) for grant in ended]}
+
+    async def revoke_of_others(self, members: set[bytes]) -> int:
+        """End what was granted to anybody but these; return how many capabilities that were."""
+        granted = await self._context.database.read(rows.grants)
+        chosen = [
+            grant.capability_id
+            for grant in granted
+            if grant.holder not in members and grant.ended_at is None
+        ]
+        if chosen:
+            await self._end(chosen, why="the holder is a member no more")
+        return len(chosen)
+
+    async def _end(self, chosen: list[bytes], *, why: str = "") -> list[GrantRow]:
+        """Revoke capabilities, whatever happens to the caller, and destroy their secrets."""
         now = self._context.clock.now()
 
         def job(transaction: WriteTransaction) -> list[GrantRow]:
@@ -81,7 +104,7 @@ class Ending:
                 grant = rows.grant(transaction.connection, capability_id)
                 assert grant is not None, "resolved a moment ago; grants are never deleted"
                 if grant.revoked_at is None:
-                    self._revoke_one(transaction, grant, now)
+                    self._revoke_one(transaction, grant, now, why)
                 ended.append(grant)
             return ended
 
@@ -92,11 +115,11 @@ class Ending:
                 self._poke(holder)
             return ended
 
-        ended = await whole(end())
-        await self._wait_until_seen([grant for grant in ended if grant.revocation_seen is None])
-        return {"revoked": [await self._describe(grant) for grant in ended]}
+        return await whole(end())
 
-    def _revoke_one(self, transaction: WriteTransaction, grant: GrantRow, now: int) -> None:
+    def _revoke_one(
+        self, transaction: WriteTransaction, grant: GrantRow, now: int, why: str
+    ) -> None:
         signed = sign_revocation(
             Revocation(capability_hash=grant.capability_hash, time=now),
             issuer=self._context.identity,
@@ -118,7 +141,7 @@ class Ending:
                 actor=self._context.me,
                 about=self._context.me,
                 references={"holder": grant.holder, "capability": grant.capability_id},
-                facts={"opens": str(grant.opens)},
+                facts={"opens": str(grant.opens), **({"why": why} if why else {})},
             )
         )
 
@@ -160,6 +183,12 @@ class Ending:
         """End capabilities when their time is over, destroying their keyslots."""
         while True:
             self._changed.clear()
+            if self._clock_guard.drifted():
+                # A clock that somebody moved destroys nothing; they may yet move it back.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_MOVED_CLOCK_S):
+                        await self._changed.wait()
+                continue
             await self._end_those_over()
             deadline = await self._context.database.read(rows.next_expiry)
             with contextlib.suppress(TimeoutError):

@@ -13,7 +13,7 @@ from node.services.context import Context
 from node.services.library import Library
 from node.services.membership import Membership
 from node.services.moments import rfc3339
-from node.vault.records import Connection
+from node.vault.records import Connection, outbox
 from node.vault.records import grants as rows
 from node.vault.records.grants import GrantRow
 from protocol.capability.terms import parse_terms_untrusted
@@ -33,7 +33,7 @@ class Granted:
         """Return what this node granted, newest first."""
         now = self._context.clock.now()
         album_id = None if album is None else await self._library.resolve_album(album)
-        holder = None if to is None else self._membership.resolve(to).fingerprint
+        holder = None if to is None else self._membership.resolve(to, former=True).fingerprint
 
         def query(db: Connection) -> list[dict[str, Any]]:
             of_album = (
@@ -78,6 +78,8 @@ class Granted:
             "opens": grant.opens,
             "opens_left": max(0, limit - used),
             "delivered": grant.delivered_at is not None,
+            "mailed": grant.delivered_at is None
+            and outbox.is_mailed(db, grant.holder, grant.capability_id),
             "last_open": rfc3339(grant.last_open),
         }
 
@@ -94,7 +96,7 @@ class Granted:
 
     async def of_person_or_album(self, to: str | None, album: str | None) -> list[bytes]:
         """Return the live capabilities to a person, or holding an album's pictures, or both."""
-        holder = None if to is None else self._membership.resolve(to).fingerprint
+        holder = None if to is None else self._membership.resolve(to, former=True).fingerprint
         album_id = None if album is None else await self._library.resolve_album(album)
 
         def query(db: Connection) -> list[bytes]:

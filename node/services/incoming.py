@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 from weakref import WeakValueDictionary
 
+from node.services.administering import Administering
 from node.services.auditing import Auditing
 from node.services.context import Context
 from node.services.opening import Opening
@@ -28,6 +29,7 @@ from protocol.messages import (
     FetchList,
     FetchRendition,
     OpenRequest,
+    ProposeRoster,
     Request,
     Streamed,
 )
@@ -45,11 +47,13 @@ class Incoming:
         opening: Opening,
         receiving: Receiving,
         auditing: Auditing,
+        administering: Administering,
     ) -> None:
         self._context = context
         self._opening = opening
         self._receiving = receiving
         self._auditing = auditing
+        self._administering = administering
         self._places: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, link: Link, request: Request) -> Reply:
@@ -71,11 +75,17 @@ class Incoming:
             case Deliver():
                 return await self._receiving.deliver(link, request)
             case DeliverManifest():
-                return await self._receiving.deliver_manifest(link, request)
+                return await self._receiving.take_manifest(link.member, request.signed)
             case DeliverStatement(statement="receipt"):
-                return await self._auditing.take_receipt(link, request.signed)
+                return await self._auditing.take_receipt(link.member, request.signed)
             case DeliverStatement(statement="amendment" | "revocation"):
-                return await self._receiving.deliver_statement(link, request)
+                return await self._receiving.take_statement(
+                    link.member, request.statement, request.signed
+                )
+            case ProposeRoster():
+                return await self._administering.hear_proposal_untrusted(
+                    link.member, request.signed
+                )
             case _:
                 raise Refused(Reason.UNKNOWN)
 

@@ -7,21 +7,35 @@ Never here: decoding (``imaging``), sealing (``vault.blobs``), or sharing.
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
+from node.imaging.inspect.words import findings_untrusted
+from node.imaging.likeness import MOST_APART, distance
 from node.imaging.pool import ImagingError, Measured
+from node.imaging.strip.engine import walk_untrusted
 from node.services.context import Context
 from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.files import write_new_file
+from node.services.importing import (
+    Failure,
+    ImportFileError,
+    Sidecar,
+    Source,
+    collect,
+    failure,
+    name_of,
+    read_file,
+    read_sidecars,
+    remove_unchanged,
+    shown,
+)
 from node.services.moments import rfc3339
 from node.services.whole import whole
 from node.vault.blobs import SealedFile
@@ -29,9 +43,9 @@ from node.vault.database import WriteTransaction
 from node.vault.records import Connection
 from node.vault.records import grants as grant_rows
 from node.vault.records import library as rows
-from node.vault.records.library import BlobRow, ImageRow
+from node.vault.records.library import BlobRow, ImageRow, SidecarRow
 from protocol.capability.terms import CLASSIFICATIONS, parse_rendition
-from protocol.errors import UnsupportedError
+from protocol.errors import SafelightError, UnsupportedError
 from protocol.identity import clean_text
 from protocol.labels import NO_TEAM
 from protocol.limits import MAX_NAME_BYTES
@@ -44,18 +58,25 @@ Progress = Callable[[int, int | None, str], None]
 THUMBNAIL_SIZES: Final = (256, 1024)
 """Long edges in pixels: a grid cell, and a first look."""
 
-_MAX_FILE_BYTES: Final = 512 * 1024 * 1024
-"""A file is held in memory once while it is imported."""
-
 _MOST_ROWS: Final = 1_000_000
 """Rows of one listing."""
 
 _IN_FLIGHT: Final = 6
 """Files between reading and commit: overlaps decoding with the disk's syncs."""
 
+_MOST_SIMILAR: Final = 3
+"""Pictures named to somebody who may be importing a picture again."""
 
-class ImportFileError(NodeError):
-    """One file that cannot be imported; the rest goes on."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """Where imported pictures go, and whether their files stay."""
+
+    album: str | None
+    tags: list[str]
+    classification: str
+    move: bool = False
+    provenance: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +86,19 @@ class _Ready:
     row: ImageRow
     blobs: list[BlobRow]
     thumbnails: dict[int, bytes]
+    likeness: bytes | None
+    sidecars: list[tuple[SidecarRow, BlobRow]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Imported:
+    """What came of one file."""
+
+    image: dict[str, Any]
+    failed: list[Failure]
+    """Sidecars that were left out."""
+    spent: dict[Path, bytes | None]
+    """Sidecars of a moved picture: the SHA-256 of each, None where no sound copy is kept."""
 
 
 class Library:
@@ -171,6 +205,10 @@ class Library:
                         db, row.image_id
                     )
                 ],
+                "sidecars": [
+                    {"name": one.name, "bytes": one.size, "sha256": one.sha256.hex()}
+                    for one in rows.sidecars_of(db, row.image_id)
+                ],
                 "capabilities": [
                     {
                         "id": grant.capability_id.hex(),
@@ -184,6 +222,19 @@ class Library:
             }
 
         return await self._context.database.read(query)
+
+    async def inspect(self, text: str) -> list[dict[str, Any]]:
+        """Return what the original of a picture tells besides its pixels, raw tags too."""
+        row = await self.resolve_image(text)
+        data = await self.read_blob(row.blob_id)
+
+        def look() -> list[dict[str, Any]]:
+            walked = walk_untrusted(data)
+            return [
+                asdict(one) for one in findings_untrusted(walked.parts, walked.kept.orientation)
+            ]
+
+        return await asyncio.to_thread(look)
 
     async def classify(self, what: list[str], classification: str) -> dict[str, Any]:
         """Give pictures another classification; from then on it bounds their opens too."""
@@ -232,99 +283,156 @@ class Library:
         album: str | None,
         tags: list[str],
         classification: str,
+        move: bool = False,
         progress: Progress,
     ) -> dict[str, Any]:
-        """Import files and folders; a bad file is reported and the rest goes on."""
+        """Import files and folders; a bad file is reported and the rest goes on.
+
+        move: remove each file once its sealed copy is committed, was read back and is the same.
+        """
         _check_classification(classification)
-        labels = [_label(text) for text in tags]
-        album = None if album is None else _label(album)
-        files, failed = await asyncio.to_thread(_collect, [Path(path) for path in paths])
-        images: list[dict[str, Any]] = []
+        wish = _Wish(
+            album=None if album is None else _label(album),
+            tags=[_label(text) for text in tags],
+            classification=classification,
+            move=move,
+        )
+        sources, failed = await asyncio.to_thread(collect, paths)
+        imported: dict[Source, _Imported] = {}
         done = 0
         slots = asyncio.Semaphore(_IN_FLIGHT)
 
-        async def one(path: Path) -> None:
+        async def one(source: Source) -> None:
             nonlocal done
             async with slots:
                 try:
-                    images.append(await self._import_file(path, album, labels, classification))
+                    imported[source] = await self._import_source(source, wish)
                 except (ImportFileError, ImagingError) as error:
-                    failed.append(_failure(path, error.code, str(error)))
+                    failed.append(failure(source.path, error.code, str(error)))
                 done += 1
-                progress(done, len(files), "importing")
+                progress(done, len(sources), "importing")
 
         try:
             async with asyncio.TaskGroup() as group:
-                for path in files:
-                    group.create_task(one(path))
+                for source in sources:
+                    group.create_task(one(source))
         except ExceptionGroup as errors:
             # The vault itself, not a file: what was committed stays, the rest is not tried.
             raise errors.exceptions[0] from None
-        order = {str(path): place for place, path in enumerate(files)}
-        images.sort(key=lambda image: order[image.pop("_path")])
-        if failed and not images:
+        if failed and not imported:
             raise NodeError(
                 f"nothing was imported: {failed[0]['path']}: {failed[0]['message']}",
                 code="nothing_imported",
                 hint=f"{len(failed)} files failed" if len(failed) > 1 else "",
             )
+        for result in imported.values():
+            failed += result.failed
+        if move:
+            failed += await asyncio.to_thread(_remove_sidecars, sources, imported)
+        images = [imported[source].image for source in sources if source in imported]
         return {"images": images, "failed": failed}
 
     async def import_bytes(
         self, data: bytes, *, name: str, classification: str, provenance: bytes
     ) -> dict[str, Any]:
         """Import a picture that was saved under a capability, with where it came from."""
-        return await self._import_data(data, name, None, [], classification, provenance=provenance)
+        wish = _Wish(album=None, tags=[], classification=classification, provenance=provenance)
+        return await self._import_data(data, await asyncio.to_thread(sha256, data), name, wish, ())
 
-    async def _import_file(
-        self,
-        path: Path,
-        album: str | None,
-        tags: list[str],
-        classification: str,
-    ) -> dict[str, Any]:
-        data = await asyncio.to_thread(_read_file, path)
-        imported = await self._import_data(
-            data, _name_of(path), album, tags, classification, provenance=None
+    async def _import_source(self, source: Source, wish: _Wish) -> _Imported:
+        data = await asyncio.to_thread(read_file, source.path)
+        sidecars, failed = await asyncio.to_thread(read_sidecars, source.sidecars)
+        digest = await asyncio.to_thread(sha256, data)
+        image = await self._import_data(data, digest, name_of(source.path), wish, sidecars)
+        del data
+        stays = ""
+        spent: dict[Path, bytes | None] = {}
+        if wish.move:
+            image_id = bytes.fromhex(image["id"])
+            stays = await self._let_go(image_id, source.path, digest)
+            if not stays:
+                spent = await self._kept_sidecars(image_id, sidecars)
+        image |= {"path": shown(source.path), "moved": wish.move and not stays, "stays": stays}
+        return _Imported(image=image, failed=failed, spent=spent)
+
+    async def _let_go(self, image_id: bytes, path: Path, digest: bytes) -> str:
+        """Remove a file that the vault has; return why it stays, or nothing."""
+        blob_id = await self._context.database.read(
+            lambda db: rows.content_blob(db, image_id, digest)
         )
-        return {**imported, "_path": str(path)}
+        if blob_id is None or not await self._reads_back(blob_id, digest):
+            return "the copy in the vault is damaged: run safelight check --read-data"
+        return await asyncio.to_thread(remove_unchanged, path, digest)
+
+    async def _kept_sidecars(
+        self, image_id: bytes, sidecars: Sequence[Sidecar]
+    ) -> dict[Path, bytes | None]:
+        """Return the SHA-256 of each sidecar, None where its sealed copy does not read back."""
+        kept = await self._context.database.read(lambda db: rows.sidecars_of(db, image_id))
+        blobs = {(row.name, row.sha256): row.blob_id for row in kept}
+        sound: dict[Path, bytes | None] = {}
+        for sidecar in sidecars:
+            digest = sha256(sidecar.data)
+            blob_id = blobs.get((sidecar.name, digest))
+            is_sound = blob_id is not None and await self._reads_back(blob_id, digest)
+            sound[sidecar.path] = digest if is_sound else None
+        return sound
+
+    async def _reads_back(self, blob_id: bytes, digest: bytes) -> bool:
+        try:
+            data = await self.read_blob(blob_id)
+        except SafelightError:
+            return False
+        return await asyncio.to_thread(sha256, data) == digest
 
     async def _import_data(
         self,
         data: bytes,
+        digest: bytes,
         name: str,
-        album: str | None,
-        tags: list[str],
-        classification: str,
-        *,
-        provenance: bytes | None,
+        wish: _Wish,
+        sidecars: Sequence[Sidecar],
     ) -> dict[str, Any]:
-        digest = await asyncio.to_thread(sha256, data)
         lock = self._importing.setdefault(digest, asyncio.Lock())
         async with lock:
             known = await self._context.database.read(lambda db: rows.images_by_content(db, digest))
             if known:
-                return await self._known_again(known[0], album, tags)
+                return await whole(self._known_again(known[0], wish, sidecars))
             measured = await self._context.imaging.measure_and_thumbnail(data, THUMBNAIL_SIZES)
 
             async def keep() -> dict[str, Any]:
                 async with Drafts(self._context.vault.blobs) as drafts:
-                    ready = await self._seal(drafts, data, digest, name, classification, measured)
-                    return await self._commit(ready, album, tags, provenance)
+                    row, blobs, thumbnails = await self._seal(
+                        drafts, data, digest, name, wish.classification, measured
+                    )
+                    ready = _Ready(
+                        row=row,
+                        blobs=blobs,
+                        thumbnails=thumbnails,
+                        likeness=measured.likeness or None,
+                        sidecars=await self._seal_sidecars(drafts, row.image_id, sidecars),
+                    )
+                    return await self._commit(ready, wish)
 
             return await whole(keep())
 
     async def _known_again(
-        self, row: ImageRow, album: str | None, tags: list[str]
+        self, row: ImageRow, wish: _Wish, sidecars: Sequence[Sidecar]
     ) -> dict[str, Any]:
         """Put a picture that is here already where this import wants it."""
+        kept = await self._context.database.read(lambda db: rows.sidecars_of(db, row.image_id))
+        known = {(one.name, one.sha256) for one in kept}
+        new = [one for one in sidecars if (one.name, sha256(one.data)) not in known]
+        async with Drafts(self._context.vault.blobs) as drafts:
+            sealed = await self._seal_sidecars(drafts, row.image_id, new)
 
-        def job(transaction: WriteTransaction) -> None:
-            self._place(transaction, row.image_id, album, tags)
+            def job(transaction: WriteTransaction) -> None:
+                self._insert_sidecars(transaction, row.image_id, sealed)
+                self._place(transaction, row.image_id, wish)
 
-        if album is not None or tags:
-            await self._context.database.write(job)
-        return {**describe(row), "album": album, "duplicate": True}
+            if wish.album is not None or wish.tags or new:
+                await self._context.database.write(job)
+        return {**describe(row), "album": wish.album, "duplicate": True, "similar": []}
 
     async def _seal(
         self,
@@ -334,22 +442,13 @@ class Library:
         name: str,
         classification: str,
         measured: Measured,
-    ) -> _Ready:
-        entropy = self._context.entropy
-        image_id, version_id = entropy(16), entropy(16)
-
-        async def seal(kind: str, plaintext: bytes, rendition: str) -> BlobRow:
-            context = BlobContext(
-                team=NO_TEAM, device=self._context.me, image=image_id, rendition=rendition.encode()
-            ).encode()
-            key = entropy(32)
-            sealed = await drafts.seal(plaintext, key, context)
-            return blob_row(kind, key, context, sealed)
-
+    ) -> tuple[ImageRow, list[BlobRow], dict[int, bytes]]:
+        """Return a new picture's row, its sealed files, and which of them are thumbnails."""
+        image_id, version_id = self._context.entropy(16), self._context.entropy(16)
         original, *thumbnails = await asyncio.gather(
-            seal("original", data, "original"),
+            self._seal_one(drafts, image_id, "original", data, "original"),
             *(
-                seal("thumbnail", encoded, f"thumbnail:{size}")
+                self._seal_one(drafts, image_id, "thumbnail", encoded, f"thumbnail:{size}")
                 for size, encoded in measured.thumbnails.items()
             ),
         )
@@ -368,20 +467,45 @@ class Library:
             blob_id=original.blob_id,
         )
         sizes = dict(zip(measured.thumbnails, (one.blob_id for one in thumbnails), strict=True))
-        return _Ready(row=row, blobs=[original, *thumbnails], thumbnails=sizes)
+        return row, [original, *thumbnails], sizes
 
-    async def _commit(
-        self, ready: _Ready, album: str | None, tags: list[str], provenance: bytes | None
-    ) -> dict[str, Any]:
+    async def _seal_sidecars(
+        self, drafts: Drafts, image_id: bytes, sidecars: Sequence[Sidecar]
+    ) -> list[tuple[SidecarRow, BlobRow]]:
+        sealed = []
+        for one in sidecars:
+            blob = await self._seal_one(drafts, image_id, "sidecar", one.data, "sidecar")
+            row = SidecarRow(
+                name=one.name, size=len(one.data), sha256=sha256(one.data), blob_id=blob.blob_id
+            )
+            sealed.append((row, blob))
+        return sealed
+
+    async def _seal_one(
+        self, drafts: Drafts, image_id: bytes, kind: str, plaintext: bytes, rendition: str
+    ) -> BlobRow:
+        context = BlobContext(
+            team=NO_TEAM, device=self._context.me, image=image_id, rendition=rendition.encode()
+        ).encode()
+        key = self._context.entropy(32)
+        return blob_row(kind, key, context, await drafts.seal(plaintext, key, context))
+
+    async def _commit(self, ready: _Ready, wish: _Wish) -> dict[str, Any]:
         row = ready.row
 
-        def job(transaction: WriteTransaction) -> None:
+        def job(transaction: WriteTransaction) -> list[dict[str, str]]:
+            similar = _similar(transaction.connection, ready.likeness)
             for blob in ready.blobs:
                 rows.insert_blob(transaction.connection, blob, now=row.imported_at)
             rows.insert_image(
-                transaction.connection, row, thumbnails=ready.thumbnails, provenance=provenance
+                transaction.connection,
+                row,
+                thumbnails=ready.thumbnails,
+                provenance=wish.provenance,
+                likeness=ready.likeness,
             )
-            self._place(transaction, row.image_id, album, tags)
+            self._insert_sidecars(transaction, row.image_id, ready.sidecars)
+            self._place(transaction, row.image_id, wish)
             transaction.append(
                 draft(
                     "imported",
@@ -395,19 +519,33 @@ class Library:
                     },
                 )
             )
+            return similar
 
-        await self._context.database.write(job)
+        committed = await self._context.database.write(job)
         self._context.events.tell("imported", image=row.image_id.hex())
-        return {**describe(row), "album": album, "duplicate": False}
+        return {
+            **describe(row),
+            "album": wish.album,
+            "duplicate": False,
+            "similar": committed.value,
+        }
 
-    def _place(
-        self, transaction: WriteTransaction, image_id: bytes, album: str | None, tags: list[str]
+    def _insert_sidecars(
+        self,
+        transaction: WriteTransaction,
+        image_id: bytes,
+        sidecars: list[tuple[SidecarRow, BlobRow]],
     ) -> None:
+        for row, blob in sidecars:
+            rows.insert_blob(transaction.connection, blob, now=transaction.now)
+            rows.insert_sidecar(transaction.connection, image_id, row)
+
+    def _place(self, transaction: WriteTransaction, image_id: bytes, wish: _Wish) -> None:
         db = transaction.connection
-        rows.add_tags(db, image_id, tags)
-        if album is not None:
+        rows.add_tags(db, image_id, wish.tags)
+        if wish.album is not None:
             album_id = rows.ensure_album(
-                db, album, album_id=self._context.entropy(16), now=self._context.clock.now()
+                db, wish.album, album_id=self._context.entropy(16), now=self._context.clock.now()
             )
             rows.add_to_album(db, album_id, image_id)
         rows.index_for_search(db, image_id)
@@ -442,8 +580,23 @@ class Library:
             await self._context.database.write(job)
             path = await asyncio.to_thread(write_new_file, folder, name, data)
             files.append({"path": str(path), "sha256": sha256(data).hex(), "bytes": len(data)})
+            if edge is None:
+                files += await self._export_sidecars(row, path)
             progress(done, len(chosen), "exporting")
         return {"files": files}
+
+    async def _export_sidecars(self, row: ImageRow, path: Path) -> list[dict[str, Any]]:
+        """Write the files that belong to a picture beside it, under its new name."""
+        kept = await self._context.database.read(lambda db: rows.sidecars_of(db, row.image_id))
+        files = []
+        for one in kept:
+            data = await self.read_blob(one.blob_id)
+            whose, ending = Path(one.name).stem, Path(one.name).suffix
+            # Called harbour.jpg.xmp or harbour.xmp.
+            named = path.name if Path(whose).suffix == Path(row.name).suffix else path.stem
+            written = await asyncio.to_thread(write_new_file, path.parent, named + ending, data)
+            files.append({"path": str(written), "sha256": one.sha256.hex(), "bytes": one.size})
+        return files
 
 
 def _check_classification(classification: str) -> None:
@@ -524,59 +677,35 @@ def _label(text: str) -> str:
     return label
 
 
-def _name_of(path: Path) -> str:
-    """Return a picture's name from its file's: never more than text."""
-    return clean_text(os.fsencode(path.name).decode(errors="replace"), MAX_NAME_BYTES) or "unnamed"
+def _similar(db: Connection, likeness: bytes | None) -> list[dict[str, str]]:
+    """Return the pictures that look most like one of this hash."""
+    if likeness is None:
+        return []
+    nearest: dict[bytes, tuple[int, str]] = {}
+    for image_id, name, other in rows.similar_candidates(db, likeness):
+        apart = distance(likeness, other)
+        if apart <= MOST_APART and apart <= nearest.get(image_id, (MOST_APART, ""))[0]:
+            nearest[image_id] = (apart, name)
+    found = sorted(nearest.items(), key=lambda one: one[1])[:_MOST_SIMILAR]
+    return [{"id": image_id.hex(), "name": name} for image_id, (_, name) in found]
 
 
-def _failure(path: Path, code: str, message: str) -> dict[str, str]:
-    return {
-        "path": clean_text(os.fsencode(path).decode(errors="replace"), 4096),
-        "code": code,
-        "message": message,
-    }
-
-
-def _collect(paths: list[Path]) -> tuple[list[Path], list[dict[str, str]]]:
-    """Return the files below paths, each once, and what cannot be looked at."""
-    files: dict[Path, None] = {}
-    failed: list[dict[str, str]] = []
-
-    def walk(folder: Path) -> Iterator[Path]:
-        for base, folders, names in os.walk(folder, onerror=note):
-            folders.sort()
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in sorted(names):
-                if not name.startswith("."):
-                    yield Path(base, name)
-
-    def note(error: OSError) -> None:
-        failed.append(_failure(Path(error.filename), "unreadable", error.strerror or "unreadable"))
-
-    for path in paths:
-        try:
-            if stat.S_ISDIR(path.stat().st_mode):
-                files.update(dict.fromkeys(walk(path)))
-            else:
-                files[path] = None
-        except FileNotFoundError:
-            failed.append(_failure(path, "not_found", "there is no such file"))
-        except OSError as error:
-            failed.append(_failure(path, "unreadable", error.strerror or "unreadable"))
-    return list(files), failed
-
-
-def _read_file(path: Path) -> bytes:
-    """Return a regular file's bytes; ImportFileError for everything else."""
-    try:
-        # Not blocking: opening a FIFO must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor, not a path
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImportFileError("not a regular file", code="not_a_file")
-            if status.st_size > _MAX_FILE_BYTES:
-                raise ImportFileError("larger than 512 MiB", code="too_large")
-            return file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ImportFileError(error.strerror or "unreadable", code="unreadable") from None
+def _remove_sidecars(sources: list[Source], imported: dict[Source, _Imported]) -> list[Failure]:
+    """Remove each sidecar whose pictures are all gone and have it; return those that stay."""
+    owners: dict[Path, list[Source]] = {}
+    for source in sources:
+        for path in source.sidecars:
+            owners.setdefault(path, []).append(source)
+    stay = []
+    for path, wanted_by in owners.items():
+        if not all(one in imported and imported[one].image["moved"] for one in wanted_by):
+            continue  # It still belongs to a picture that is there.
+        if not all(path in imported[one].spent for one in wanted_by):
+            continue  # It could not be read, which is among what failed.
+        digests = {imported[one].spent[path] for one in wanted_by}
+        digest = digests.pop()
+        if digest is None or digests:
+            stay.append(failure(path, "not_removed", "the vault has no sound copy of it"))
+        elif why := remove_unchanged(path, digest):
+            stay.append(failure(path, "not_removed", why))
+    return stay

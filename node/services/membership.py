@@ -1,22 +1,29 @@
 """The team as this node knows it: founding, adding, joining, and newer rosters.
 
-Belongs here: the trusted roster in use, its persistence, and who a name means.
-Never here: the roster's rules (``protocol.roster``), or connections (``peering``).
+Belongs here: how the trusted roster changes, a rival of it, versions that lack signatures,
+and their persistence.
+Never here: what the roster says (``standing``), its rules (``protocol.roster``), what
+administrators ask for (``administering``), or connections (``peering``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import unicodedata
-from typing import Any
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
-from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
+from node.errors import NodeError, UnknownError, UsageError
 from node.services.context import Context
-from node.services.entries import draft
-from node.services.moments import rfc3339
+from node.services.roster_words import change_entries, conflict_entry
+from node.services.standing import Standing
+from node.services.whole import whole
 from node.vault.database import WriteTransaction
+from node.vault.records import Connection, outbox
 from node.vault.records import team as rows
-from protocol.errors import Reason, Refused, RemoteError
+from protocol.encoding import decode
+from protocol.errors import AuthenticationError, Reason, Refused, RemoteError
 from protocol.identity import (
     Identity,
     clean_text,
@@ -28,113 +35,94 @@ from protocol.identity import (
     parse_identity_file_untrusted,
 )
 from protocol.labels import NO_TEAM
-from protocol.limits import MAX_NAME_BYTES
-from protocol.roster.metadata import ROLES, founding_roster, sign_roster, with_member
+from protocol.limits import MAX_BODY_BYTES, MAX_NAME_BYTES, MAX_ROSTER_UPDATE_BYTES
+from protocol.roster.changes import describe_changes, merge, overrule
+from protocol.roster.metadata import (
+    ADMIN,
+    ROLES,
+    Roster,
+    founding_roster,
+    parse_roster_untrusted,
+    parse_signed_roster_untrusted,
+    sign_roster,
+    with_member,
+)
+from protocol.roster.proposal import (
+    Proposal,
+    add_signature,
+    combine_untrusted,
+    parse_proposal_untrusted,
+    propose,
+)
 from protocol.roster.trusted import TrustedRoster
 from protocol.roster.update import join_versions, split_versions_untrusted
 from protocol.roster.welcome import open_welcome_untrusted, seal_welcome
 
 Address = tuple[str, int]
 
+_MOST_PROPOSALS: Final = 16
+"""Pending versions signed by one administrator: bounds what one of them fills a disk with."""
+_MOST_PROPOSAL_BYTES: Final = MAX_BODY_BYTES - 1024
+"""A proposal travels in one message."""
 
-class NoTeamError(NodeError):
-    """This node belongs to no team yet."""
 
-    code = "no_team"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a change of the roster."""
+
+    hash: bytes
+    """Of the version that makes it."""
+    version: int
+    missing: int
+    """Signatures of other administrators that it lacks; 0 where it is in force."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits for other administrators."""
+        return self.missing > 0
 
 
-class Membership:
+class Membership(Standing):
     """Holds the newest trusted roster; every change is on disk before it counts."""
 
-    def __init__(self, context: Context, trusted: TrustedRoster | None) -> None:
-        self._context = context
-        self._trusted = trusted
+    def __init__(
+        self,
+        context: Context,
+        trusted: TrustedRoster | None,
+        *,
+        rival: TrustedRoster | None = None,
+        proposals: dict[bytes, bytes] | None = None,
+    ) -> None:
+        super().__init__(context, trusted, rival)
         self._changing = asyncio.Lock()
+        self._proposals = proposals or {}
+        """Hash to the next version that lacks signatures, with those that it has."""
+        self._watchers: list[asyncio.Event] = []
         self.changed = asyncio.Event()
         """Set whenever the roster or an address changed; whoever waits clears it."""
+        self.on_proposal: Callable[[bytes], None] = lambda _fingerprint: None
+        """Called with an administrator's fingerprint for whom a proposal waits in the outbox."""
 
     @classmethod
     async def load(cls, context: Context) -> Membership:
         """Return the membership that the vault keeps."""
-        signed = await context.database.read(rows.roster_versions)
-        return cls(context, TrustedRoster.load_untrusted(signed) if signed else None)
 
-    # Who is who ---------------------------------------------------------------------------------
+        def query(db: Connection) -> tuple[list[bytes], list[bytes], list[rows.ProposalRow]]:
+            return rows.roster_versions(db), rows.rival_versions(db), rows.proposals(db)
 
-    @property
-    def trusted(self) -> TrustedRoster:
-        """The newest trusted roster; NoTeamError where there is none."""
-        if self._trusted is None:
-            raise NoTeamError(
-                "this node is in no team",
-                hint="found one with: safelight team create NAME, or join one",
-            )
-        return self._trusted
+        ours, theirs, proposals = await context.database.read(query)
+        return cls(
+            context,
+            TrustedRoster.load_untrusted(ours) if ours else None,
+            rival=TrustedRoster.load_untrusted(theirs) if theirs else None,
+            proposals={row.hash: row.signed for row in proposals},
+        )
 
-    @property
-    def founded(self) -> bool:
-        """Whether this node is in a team."""
-        return self._trusted is not None
-
-    @property
-    def team_id(self) -> bytes:
-        """The team's id, 32 zero bytes where there is no team."""
-        return NO_TEAM if self._trusted is None else self._trusted.team_id
-
-    @property
-    def version(self) -> int:
-        """The roster's version, 0 where there is no team."""
-        return 0 if self._trusted is None else self._trusted.version
-
-    @property
-    def roster_hash(self) -> bytes:
-        """The roster's hash, empty where there is no team."""
-        return b"" if self._trusted is None else self._trusted.hash
-
-    def member(self, fingerprint: bytes) -> Identity | None:
-        """Return a member's identity, or None."""
-        return None if self._trusted is None else self._trusted.members.get(fingerprint)
-
-    def member_by_agreement(self, agreement_key: bytes) -> Identity | None:
-        """Return the member whose agreement key this is, or None."""
-        return None if self._trusted is None else self._trusted.by_agreement.get(agreement_key)
-
-    def role_of(self, fingerprint: bytes) -> str | None:
-        """Return a member's role, or None."""
-        return None if self._trusted is None else self._trusted.role_of(fingerprint)
-
-    def name_of(self, fingerprint: bytes) -> str:
-        """Return a member's name, or the start of the fingerprint of somebody unknown."""
-        if fingerprint == self._context.me:
-            return self._context.identity.public.name
-        member = self.member(fingerprint)
-        return format_fingerprint(fingerprint)[:9] if member is None else member.name
-
-    def resolve(self, who: str) -> Identity:
-        """Return the member that a name or fingerprint prefix means."""
-        who = unicodedata.normalize("NFC", who)
-        members = list(self.trusted.members.values())
-        found = [one for one in members if one.name == who]
-        found = found or [one for one in members if one.name.casefold() == who.casefold()]
-        if not found:
-            prefix = who.lower().replace("-", "")
-            found = [
-                one
-                for one in members
-                if len(prefix) >= 4
-                and format_fingerprint(one.fingerprint).replace("-", "").startswith(prefix)
-            ]
-        if len(found) > 1:
-            raise AmbiguousError(
-                f"{who!r} means several members",
-                [f"{one.name} {format_fingerprint(one.fingerprint)[:14]}" for one in found],
-            )
-        if not found:
-            raise UnknownError(
-                f"no member {who!r}",
-                hint="members: " + ", ".join(sorted(one.name for one in members)),
-            )
-        return found[0]
+    def watch(self) -> asyncio.Event:
+        """Return an event that is set at every change of the roster; its one waiter clears it."""
+        watcher = asyncio.Event()
+        self._watchers.append(watcher)
+        return watcher
 
     # What people do -----------------------------------------------------------------------------
 
@@ -166,15 +154,41 @@ class Membership:
                 team_name=name, admin=local.public, now=self._context.clock.now()
             )
             signed = sign_roster(body, signers=(local,), team_id=NO_TEAM)
-            await self._accept(TrustedRoster.found_untrusted(signed), [signed])
+            await self._accept(TrustedRoster.found_untrusted(signed))
         return self.show({}, set())
+
+    async def admit(
+        self, person: Identity, role: str, addresses: list[Address]
+    ) -> Literal["member", "pending"]:
+        """Make a person a member, or a proposal of it where other administrators sign too.
+
+        ``addresses`` are where the person's node listens.
+        """
+        if role not in ROLES:
+            raise UsageError(f"no role {role!r}", hint="roles: " + ", ".join(ROLES))
+        async with self._changing:
+            self.check_administrator()
+            trusted = self.trusted
+            if person.fingerprint not in trusted.members:
+                self.may_change()
+                now = self._context.clock.now()
+                outcome = await self._propose(with_member(trusted.roster, person, role, now=now))
+                if outcome.pending:
+                    return "pending"
+            elif trusted.role_of(person.fingerprint) != role:
+                raise UsageError(
+                    f"{person.name} is a member already, as {trusted.role_of(person.fingerprint)}"
+                )
+        await self.add_addresses(person.fingerprint, addresses, source="identity")
+        return "member"
 
     async def add(
         self, identity_file: bytes, role: str, *, addresses: list[Address]
     ) -> tuple[bytes, Identity]:
-        """Add the person of an identity file; return the sealed WELCOME and who it is."""
-        if role not in ROLES:
-            raise UsageError(f"no role {role!r}", hint="roles: " + ", ".join(ROLES))
+        """Add the person of an identity file; return the sealed WELCOME and who it is.
+
+        The WELCOME is empty while other administrators have yet to sign.
+        """
         try:
             person, theirs = parse_identity_file_untrusted(identity_file)
         except RemoteError as error:
@@ -183,44 +197,37 @@ class Membership:
                 code="identity_file",
                 hint="ask for the output of: safelight identity export FILE",
             ) from error
-        async with self._changing:
-            trusted = self.trusted
-            me = self._context.me
-            if trusted.role_of(me) != "admin":
-                raise Refused(Reason.POLICY, "only an administrator adds members")
-            if person.fingerprint not in trusted.members:
-                body = with_member(trusted.roster, person, role, now=self._context.clock.now())
-                signed = sign_roster(
-                    body, signers=(self._context.identity,), team_id=trusted.team_id
-                )
-                await self._accept(trusted.update_untrusted(signed), [signed])
-            elif trusted.role_of(person.fingerprint) != role:
-                raise UsageError(
-                    f"{person.name} is a member already, as {trusted.role_of(person.fingerprint)}"
-                )
-            known = await self._context.database.read(rows.addresses)
-            await self.add_addresses(person.fingerprint, list(theirs), source="identity")
-            told = [(me, host, port) for host, port in addresses]
-            told += [
-                (fingerprint, host, port)
-                for fingerprint, places in known.items()
-                for host, port in places
-                if fingerprint != person.fingerprint
-            ]
-            versions = await self._context.database.read(rows.roster_versions)
-            welcome = seal_welcome(
-                rosters=tuple(versions),
-                addresses=tuple(told),
-                sender=self._context.identity,
-                recipient=person,
-                entropy=self._context.entropy,
-            )
-        return welcome, person
+        if await self.admit(person, role, list(theirs)) == "pending":
+            return b"", person
+        return await self._welcome(person, addresses), person
+
+    async def _welcome(self, person: Identity, addresses: list[Address]) -> bytes:
+        """Return the team and its addresses, sealed to a member."""
+
+        def query(db: Connection) -> tuple[list[bytes], dict[bytes, list[Address]], str]:
+            return rows.roster_versions(db), rows.addresses(db), rows.rendezvous(db)
+
+        versions, known, rendezvous = await self._context.database.read(query)
+        told = [(self._context.me, host, port) for host, port in addresses]
+        told += [
+            (fingerprint, host, port)
+            for fingerprint, places in known.items()
+            for host, port in places
+            if fingerprint != person.fingerprint
+        ]
+        return seal_welcome(
+            rosters=tuple(versions),
+            addresses=tuple(told),
+            sender=self._context.identity,
+            recipient=person,
+            entropy=self._context.entropy,
+            rendezvous=rendezvous,
+        )
 
     async def join(self, welcome: bytes, expect: str | None) -> dict[str, Any]:
         """Join by WELCOME if its administrator is the expected one; else only say who it is."""
         try:
-            administrator, trusted, addresses = open_welcome_untrusted(
+            administrator, trusted, addresses, rendezvous = open_welcome_untrusted(
                 welcome, recipient=self._context.identity
             )
         except RemoteError as error:
@@ -242,6 +249,7 @@ class Membership:
             "fingerprint": format_fingerprint(administrator.fingerprint),
             "words": list(fingerprint_words(administrator.fingerprint)),
             "member": self._context.identity.public.name,
+            "rendezvous": None if rendezvous is None else rendezvous.text,
         }
         if expect is None:
             return {**told, "joined": False}
@@ -251,37 +259,31 @@ class Membership:
                 code="tampered",
                 hint=f"it is from {told['fingerprint']}",
             )
-        async with self._changing:
-            if self._trusted is not None and self._trusted.team_id != trusted.team_id:
-                raise UsageError("this node is in another team already", hint="use another --home")
-            if self._trusted is None:
-                versions = trusted.signed_versions
-                await self._accept(trusted, list(versions))
-            for fingerprint, host, port in addresses:
-                if fingerprint in trusted.members and fingerprint != self._context.me:
-                    await self.add_addresses(fingerprint, [(host, port)], source="welcome")
+        await self.adopt(trusted)
+        for fingerprint, host, port in addresses:
+            if self.member(fingerprint) is not None and fingerprint != self._context.me:
+                await self.add_addresses(fingerprint, [(host, port)], source="welcome")
         return {**told, "joined": True}
 
-    def show(self, last_seen: dict[bytes, int], online: set[bytes]) -> dict[str, Any]:
-        """Return the team as `team show` prints it."""
-        trusted = self.trusted
-        me = self._context.me
-        return {
-            "team": trusted.roster.team_name,
-            "version": trusted.version,
-            "members": [
-                {
-                    "name": one.name,
-                    "fingerprint": format_fingerprint(one.fingerprint),
-                    "words": list(fingerprint_words(one.fingerprint)),
-                    "role": trusted.role_of(one.fingerprint),
-                    "online": one.fingerprint in online or one.fingerprint == me,
-                    "last_seen": rfc3339(last_seen.get(one.fingerprint)),
-                    "me": one.fingerprint == me,
-                }
-                for one in sorted(trusted.members.values(), key=lambda one: one.name.casefold())
-            ],
-        }
+    async def adopt(self, trusted: TrustedRoster) -> None:
+        """Take the roster of the team that this node joins.
+
+        That it is the right team is vouched for: by a person who compared words, or by a code.
+        UsageError where this node is in another team; a roster that is older than the one in
+        use changes nothing. NodeError where the two are histories of one team that do not fit.
+        """
+        async with self._changing:
+            if self._trusted is None:
+                await self._accept(trusted)
+                return
+            if self._trusted.team_id != trusted.team_id:
+                raise UsageError("this node is in another team already", hint="use another --home")
+            if self._trusted.extends(trusted):
+                return
+            followed = _follow(self._trusted, trusted)
+            if followed is None:
+                raise self._conflict("the one offered does not follow the one known here")
+            await self._accept(followed)
 
     async def add_addresses(
         self, fingerprint: bytes, places: list[Address], *, source: str
@@ -303,6 +305,215 @@ class Membership:
         self.changed.set()
         return removed.value
 
+    # Changes that administrators sign -----------------------------------------------------------
+
+    async def change(
+        self, make: Callable[[TrustedRoster], bytes], *, urgent: bool = False
+    ) -> Outcome:
+        """Sign the version that make builds on the newest; take it, or propose it to the others.
+
+        Where the same change is proposed already, it is signed instead. An ``urgent`` one is
+        made also where `may_change` says no. Raises what make does.
+        """
+        async with self._changing:
+            self.check_administrator()
+            if not urgent:
+                self.may_change()
+            return await self._propose(make(self.trusted))
+
+    async def _propose(self, body: bytes) -> Outcome:
+        local, team_id = self._context.identity, self.team_id
+        wanted = self._asked(parse_roster_untrusted(body, known={})[0])
+        for proposal in self.proposals():
+            if self._asked(proposal.roster) == wanted:
+                signed = self._proposals[proposal.hash]
+                return await self._offer(add_signature(signed, signer=local, team_id=team_id))
+        return await self._offer(propose(body, signer=local, team_id=team_id))
+
+    def _asked(self, roster: Roster) -> tuple[object, ...]:
+        """Return what a version changes, without the times at which it was made."""
+        changes = describe_changes(self.trusted.roster, roster)
+        lasting = [one for one in changes if one.kind != "renewed"]
+        return (roster.parents, *((one.kind, one.fingerprint, one.after) for one in lasting))
+
+    def proposals(self) -> list[Proposal]:
+        """Return the versions that lack signatures, oldest first."""
+        trusted = self.trusted
+        return [parse_proposal_untrusted(one, trusted) for one in self._proposals.values()]
+
+    def proposal_adding(self, fingerprint: bytes) -> Outcome | None:
+        """Return the proposal by which a person would become a member, or None."""
+        for proposal in self.proposals():
+            changes = describe_changes(self.trusted.roster, proposal.roster)
+            if any(one.kind == "added" and one.fingerprint == fingerprint for one in changes):
+                return _outcome(proposal)
+        return None
+
+    async def sign(self, proposal_hash: bytes) -> Outcome:
+        """Sign a version that lacks signatures; UnknownError where it is pending no more."""
+        async with self._changing:
+            self.check_administrator()
+            signed = self._proposals.get(proposal_hash)
+            if signed is None:
+                raise UnknownError("that proposal is pending no more", hint="safelight team show")
+            return await self._offer(
+                add_signature(signed, signer=self._context.identity, team_id=self.team_id)
+            )
+
+    async def hear_proposal_untrusted(self, member: Identity, signed: bytes) -> None:
+        """Take in a version that lacks signatures from another administrator; Refused if bad."""
+        async with self._changing:
+            trusted = self.trusted
+            if {trusted.role_of(one) for one in (member.fingerprint, self._context.me)} != {ADMIN}:
+                raise Refused(Reason.POLICY)
+            try:
+                heard = parse_proposal_untrusted(signed, trusted)
+                known = self._proposals.get(heard.hash)
+                together = heard.signed if known is None else combine_untrusted(known, heard.signed)
+            except RemoteError as error:
+                # A version between is missing here: it will have come when they try again.
+                later = error.code == "roster_gap"
+                raise Refused(Reason.NOT_READY if later else Reason.UNKNOWN) from None
+            if member.fingerprint not in heard.signers:
+                raise Refused(Reason.POLICY)
+            if known is None and self._signed_by(member.fingerprint) >= _MOST_PROPOSALS:
+                raise Refused(Reason.POLICY)
+            if together != known:
+                # What is more than they have goes on to everybody.
+                await self._offer(together, ask=together != heard.signed)
+
+    def _signed_by(self, fingerprint: bytes) -> int:
+        return sum(fingerprint in one.signers for one in self.proposals())
+
+    async def _offer(self, signed: bytes, *, ask: bool = True) -> Outcome:
+        """Take a version where enough have signed it, else keep it and ask the others to."""
+        proposal = parse_proposal_untrusted(signed, self.trusted)
+        if proposal.complete:
+            await self._accept(self.trusted.update_untrusted(signed))
+        else:
+            await self._keep(proposal, ask=ask)
+        return _outcome(proposal)
+
+    async def _keep(self, proposal: Proposal, *, ask: bool) -> None:
+        """Store a version that lacks signatures, and queue it for every other administrator."""
+        signed = proposal.signed
+        if len(signed) > _MOST_PROPOSAL_BYTES:
+            raise NodeError(
+                "a roster of so many members is signed by one administrator only",
+                code="limit",
+                hint="safelight team threshold 1",
+            )
+        me, now = self._context.me, self._context.clock.now()
+        known = self._proposals.get(proposal.hash)
+        if known is None and me in proposal.signers and self._signed_by(me) >= _MOST_PROPOSALS:
+            raise UsageError(
+                f"{_MOST_PROPOSALS} of your proposals wait for signatures",
+                hint="let the others sign them: safelight team pending",
+            )
+        asked = [one.fingerprint for one in self.trusted.administrators if one.fingerprint != me]
+        asked = asked if ask else []
+
+        def job(transaction: WriteTransaction) -> None:
+            db = transaction.connection
+            row = rows.ProposalRow(hash=proposal.hash, signed=signed, received_at=now)
+            rows.put_proposal(db, row)
+            if known is not None:
+                outbox.drop_body(db, known)
+            for peer in asked:
+                outbox.put(db, peer=peer, kind="proposal", body=signed, capability_id=None, now=now)
+
+        async def keep() -> None:
+            await self._context.database.write(job)
+            self._proposals[proposal.hash] = signed
+
+        await whole(keep())
+        for peer in asked:
+            self.on_proposal(peer)
+        self._context.events.tell("proposal", proposal=proposal.hash.hex())
+
+    # Two histories ------------------------------------------------------------------------------
+
+    async def hear_rival_untrusted(self, stream: bytes) -> None:
+        """Take in another history of the team: newer, a rival, or of the past.
+
+        The stream holds its versions from 1 on, or from the first on that is not known here.
+        A newer one is followed, a rival is kept until somebody joins the two, whatever was
+        settled before is ignored. RemoteError for one that is not good.
+        """
+        versions = split_versions_untrusted(stream)
+        async with self._changing:
+            trusted = self.trusted
+            theirs = TrustedRoster.load_untrusted(_from_the_start_untrusted(trusted, versions))
+            if theirs.team_id != trusted.team_id:
+                raise AuthenticationError("roster: of another team")
+            if trusted.extends(theirs):
+                return
+            if (followed := _follow(trusted, theirs)) is not None:
+                await self._accept(followed)
+            elif trusted.rivals(theirs) and (self._rival is None or theirs.extends(self._rival)):
+                # One after another: a third history is heard of again once these two are joined.
+                await self._keep_rival(theirs)
+
+    async def _keep_rival(self, theirs: TrustedRoster) -> None:
+        trusted = self.trusted
+        if self._rival is not None and self._rival.hash == theirs.hash:
+            return
+
+        def job(transaction: WriteTransaction) -> None:
+            rows.set_rival(transaction.connection, _numbered(theirs))
+            transaction.append(conflict_entry(trusted, theirs, about=self._context.me))
+
+        async def keep() -> None:
+            await self._context.database.write(job)
+            self._use(trusted, theirs)
+
+        await whole(keep())
+        self._tell_changed()
+        self._context.events.tell("roster_conflict", version=theirs.version)
+
+    def joined_roster(self, *, keep_ours: bool) -> Roster:
+        """Return the version that `join_rival` would sign; UsageError where there is no rival."""
+        body = self._joining_body(self._rival_to_join(), keep_ours=keep_ours)
+        return parse_roster_untrusted(body, known={})[0]
+
+    async def join_rival(self, *, keep_ours: bool) -> Outcome:
+        """Sign the version that joins both histories, or keeps all of ours.
+
+        UsageError where there is no rival, LocalError where the two cannot be joined.
+        """
+        async with self._changing:
+            self.check_administrator()
+            rival = self._rival_to_join()
+            joining = self._joined_by(rival)
+            if keep_ours or joining is None:
+                return await self._propose(self._joining_body(rival, keep_ours=keep_ours))
+            # Their administrators have joined the two; what is missing is a signature of ours.
+            local, team_id = self._context.identity, self.team_id
+            outcome = await self._offer(add_signature(joining, signer=local, team_id=team_id))
+            if not outcome.pending and (followed := _follow(self.trusted, rival)) is not None:
+                await self._accept(followed)
+            return outcome
+
+    def _rival_to_join(self) -> TrustedRoster:
+        if self._rival is None:
+            raise UsageError(
+                "there is one history of the team: nothing to join", hint="safelight team show"
+            )
+        return self._rival
+
+    def _joined_by(self, rival: TrustedRoster) -> bytes | None:
+        """Return the rival's version that joins both, which lacks our administrators' word."""
+        return rival.joined.get(self.trusted.hash)
+
+    def _joining_body(self, rival: TrustedRoster, *, keep_ours: bool) -> bytes:
+        now = self._context.clock.now()
+        if keep_ours:
+            return overrule(self.trusted, rival, now=now)
+        joining = self._joined_by(rival)
+        if joining is not None:
+            return parse_signed_roster_untrusted(joining).body
+        return merge(self.trusted, rival, now=now)
+
     # Newer rosters ------------------------------------------------------------------------------
 
     async def versions_after(self, version: int) -> bytes:
@@ -316,50 +527,93 @@ class Membership:
         """Accept the versions of a peer's stream that follow ours; RemoteError for a bad one."""
         versions = split_versions_untrusted(stream)
         async with self._changing:
-            trusted = self.trusted
-            accepted: list[bytes] = []
+            trusted = before = self.trusted
             # Two peers may tell of the same versions at once: what is known is no news.
             known = set(trusted.signed_versions)
             for signed in (one for one in versions if one not in known):
                 trusted = trusted.update_untrusted(signed)
-                accepted.append(signed)
-            if accepted:
-                await self._accept(trusted, accepted)
+            if trusted is not before:
+                await self._accept(trusted)
 
-    async def _accept(self, trusted: TrustedRoster, signed: list[bytes]) -> None:
-        """Write new versions, log the change, then use them."""
-        before = set() if self._trusted is None else set(self._trusted.members)
-        first = trusted.version - len(signed) + 1
-        hashes = trusted.hashes
+    async def _accept(self, trusted: TrustedRoster) -> None:
+        """Write new versions, log the change, then use them, whatever happens to the caller."""
+        await whole(self._take(trusted))
+
+    async def _take(self, trusted: TrustedRoster) -> None:
+        before, rival = self._trusted, self._rival
+        if rival is not None and not trusted.rivals(rival):
+            rival = None
+        gone = {} if before is None else dict(before.members)
+        gone = {one: identity for one, identity in gone.items() if one not in trusted.members}
+        dropped = self._proposals.keys() - set(trusted.hashes.values())
 
         def job(transaction: WriteTransaction) -> None:
-            for number, one in enumerate(signed, first):
-                rows.insert_roster(
-                    transaction.connection, version=number, roster_hash=hashes[number], signed=one
-                )
-            transaction.append(
-                draft(
-                    "roster_changed",
-                    actor=None,
-                    about=self._context.me,
-                    facts={"version": str(trusted.version), "team": trusted.roster.team_name},
-                )
-            )
-            for fingerprint in sorted(set(trusted.members) - before):
-                transaction.append(
-                    draft(
-                        "member_added",
-                        actor=None,
-                        about=self._context.me,
-                        references={"member": fingerprint},
-                        facts={
-                            "name": trusted.members[fingerprint].name,
-                            "role": str(trusted.role_of(fingerprint)),
-                        },
-                    )
-                )
+            db = transaction.connection
+            for number, version_hash, signed in _numbered(trusted):
+                if before is None or number > before.version:
+                    rows.insert_roster(db, version=number, roster_hash=version_hash, signed=signed)
+            # All of them would follow the version before.
+            rows.drop_proposals(db)
+            if rival is None:
+                rows.set_rival(db, ())
+            for entry in change_entries(before, trusted, about=self._context.me):
+                transaction.append(entry)
 
-        await self._context.database.write(job)
-        self._trusted = trusted
-        self.changed.set()
+        self._leaving = frozenset(gone)
+        try:
+            await self._context.database.write(job)
+            self._note_former(gone, trusted.members)
+            self._proposals.clear()
+            settled = self._rival is not None and rival is None
+            self._use(trusted, rival)
+        finally:
+            self._leaving = frozenset()
+        self._tell_changed()
         self._context.events.tell("roster", version=trusted.version)
+        for one in sorted(dropped):
+            self._context.events.tell("proposal_dropped", proposal=one.hex())
+        if settled:
+            self._context.events.tell("roster_resolved", version=trusted.version)
+
+    def _tell_changed(self) -> None:
+        self.changed.set()
+        for watcher in self._watchers:
+            watcher.set()
+
+
+def _outcome(proposal: Proposal) -> Outcome:
+    return Outcome(
+        hash=proposal.hash,
+        version=proposal.roster.version,
+        missing=max(proposal.missing_old, proposal.missing_new),
+    )
+
+
+def _numbered(trusted: TrustedRoster) -> list[tuple[int, bytes, bytes]]:
+    """Return (version, hash, signed) of every version of a history, ascending."""
+    return [
+        (number, version_hash, signed)
+        for (number, version_hash), signed in zip(
+            trusted.hashes.items(), trusted.signed_versions, strict=True
+        )
+    ]
+
+
+def _follow(trusted: TrustedRoster, theirs: TrustedRoster) -> TrustedRoster | None:
+    """Return trusted brought to theirs by the versions that follow it, or None where none do."""
+    for signed in theirs.signed_versions:
+        # Those before the version that joins the two are of another history, and no news.
+        with contextlib.suppress(RemoteError):
+            trusted = trusted.update_untrusted(signed)
+    return trusted if trusted.hash == theirs.hash else None
+
+
+def _from_the_start_untrusted(trusted: TrustedRoster, versions: list[bytes]) -> list[bytes]:
+    """Return a peer's versions with those of ours before that they begin after."""
+    if not versions:
+        return []
+    body = parse_signed_roster_untrusted(versions[0]).body
+    parents = decode(Roster, body, limit=MAX_ROSTER_UPDATE_BYTES).parents
+    shared = [number for number, one in trusted.hashes.items() if one in parents]
+    newest = max(shared, default=0)
+    return [signed for number, _, signed in _numbered(trusted) if number <= newest] + versions

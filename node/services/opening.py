@@ -135,11 +135,14 @@ class Opening:
         image = rows.grant_image_by_rendition(db, grant.capability_id, body.rendition_id)
         earlier = rows.release(db, body.open_id)
         now = self._context.clock.now()
+        barred = self._membership.may_release(grant.holder)
+        clock_ok = self._clock_guard.trusted(high_water=transaction.clock_high_water, now=now)
         standing: dict[str, Any] = {
             "now": now,
-            "member": self._membership.member(grant.holder) is not None,
-            "clock_ok": self._clock_guard.trusted(high_water=transaction.clock_high_water, now=now),
-            "policy_ok": self._policy_ok(db, grant, terms, image),
+            # A clock that is wrong cannot tell whether the roster has expired: it is said instead.
+            "member": barred is not Reason.NOT_MEMBER or not clock_ok,
+            "clock_ok": clock_ok,
+            "policy_ok": barred is not Reason.POLICY and self._policy_ok(db, grant, terms, image),
             "factor_ok": factor_ok,
         }
         state = self._state(db, grant, terms, image, body)

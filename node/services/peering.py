@@ -1,8 +1,8 @@
-"""Links to team-mates: dialled, accepted, greeted, kept up.
+"""Links to team-mates: dialled, accepted, called, greeted, kept up.
 
-Belongs here: which sessions exist, the greeting that opens each, and the dial
-loops with their backoff.
-Never here: what is said on a link (``incoming``, ``delivery``), or bytes.
+Belongs here: the loops that keep members reached, and the greeting that opens each link.
+Never here: the ways of one attempt (``racing``), which link is preferred (``links``), what is
+said on a link (``incoming``, ``delivery``), or bytes.
 """
 
 from __future__ import annotations
@@ -10,23 +10,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
+from node.discovery.directory import Directory, Place, Relay
 from node.errors import UnreachableError
 from node.faults import report_fault
 from node.services.context import Context
+from node.services.links import Link, Links
 from node.services.loops import RETRY_S, forever
 from node.services.membership import Address, Membership
+from node.services.racing import Racing, Wake
 from node.services.witnessing import Witnessing
-from node.transport.dialer import dial
+from node.transport.dialer import open_channel_over
 from node.transport.driver import Reply, Session, SessionClosedError
+from node.transport.link import Link as Carrier
 from node.transport.listener import Listener, ListenError
+from node.transport.websocket import WebSocketLink
 from node.vault.database import WriteTransaction
 from node.vault.records import team as rows
 from protocol.errors import (
+    AuthenticationError,
     Reason,
     Refused,
     RemoteError,
@@ -37,14 +43,15 @@ from protocol.identity import Identity
 from protocol.limits import MAX_ROSTER_UPDATE_BYTES
 from protocol.messages import Done, FetchHead, Hello, Request, RosterFetch, RosterUpdate, Streamed
 
+__all__ = ["Link", "Peering", "Serve"]
+
 _FIRST_RETRY_S: Final = 0.2
-_LAST_RETRY_S: Final = 30.0
-_DIAL_TIMEOUT_S: Final = 5.0
+_LAST_RETRY_S: Final = 8.0
 _GREETING_TIMEOUT_S: Final = 15.0
 _ROSTER_S: Final = 10.0
 """How long the versions of a roster may take to come."""
-_MOST_LINKS: Final = 4
-"""Links with one member: two arise where both dial at once; more are never needed."""
+_FAREWELL_S: Final = 3.0
+"""How long a former member may take to fetch the roster in which they are none."""
 _STRANGER_S: Final = 10.0
 """How long somebody with an unknown key may take to show a newer roster."""
 
@@ -57,48 +64,63 @@ class Serve(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Link:
-    """A session with a member."""
-
-    session: Session
-    member: Identity
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-    """The member's own greeting has passed: their log is the one they showed before."""
-    greeted: bool = False
-    """Both greetings have passed."""
-    roster_told: int = 0
-    """The newest roster version that this side has told of."""
-
-
 @dataclass(slots=True, eq=False)
-class _Dialling:
+class _Keeping:
     """The loop that keeps one member reached."""
 
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None]
+    wake: Wake
 
 
 class Peering:
-    """Keeps a link to every member with a known address, and accepts theirs."""
+    """Keeps a link to every member who can be reached, and accepts theirs."""
 
-    def __init__(self, context: Context, membership: Membership, witnessing: Witnessing) -> None:
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        witnessing: Witnessing,
+        directory: Directory,
+        relay: Relay | None = None,
+    ) -> None:
         self._context = context
         self._membership = membership
         self._witnessing = witnessing
+        self._directory = directory
+        self._relay = relay
         self._serve: Serve | None = None
         self._listener: Listener | None = None
-        self._links: dict[bytes, list[Link]] = {}
-        self._dialling: dict[bytes, _Dialling] = {}
+        self._links = Links(context.me, context.clock, spawn=self.spawn)
+        self._racing = Racing(
+            context,
+            membership,
+            directory,
+            relay,
+            self._links,
+            handler=self._answer,
+            begin=self._begin,
+        )
+        self._keeping: dict[bytes, _Keeping] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._strangers: WeakSet[Session] = WeakSet()
         """Sessions whose peer has had its one request."""
+        self._leaving: WeakSet[Session] = WeakSet()
+        """Sessions of former members, who may still fetch the roster without them."""
         self._fetching_roster: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         """By agreement key: a peer that stalls holds up nobody else."""
+        self._at_relay: frozenset[bytes] = frozenset()
+        self._loading = asyncio.Lock()
+        """Held while the directory is read again."""
         self._arrived = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
         self.on_link: Callable[[bytes], None] = lambda _fingerprint: None
         """Called with a member's fingerprint once a link is greeted."""
+        self.on_joining: Callable[[WebSocketLink], Awaitable[None]] | None = None
+        """Talks with a newcomer over the link given; set before ``start``."""
+        directory.changed = partial(self._wake, fresh=True)
+        if relay is not None:
+            relay.on_ring = self._rung
+            relay.on_presence = self._presence_changed
 
     # Life -----------------------------------------------------------------------------------------
 
@@ -123,6 +145,7 @@ class Peering:
             team_id=lambda: self._membership.team_id,
             handler=self._answer,
             on_session=self._accepted,
+            on_joining=self.on_joining,
             clock=self._context.clock,
             entropy=self._context.entropy,
         )
@@ -131,7 +154,7 @@ class Peering:
 
     async def close(self) -> None:
         """Stop dialling and close every link."""
-        tasks = [one.task for one in self._dialling.values() if one.task is not None]
+        tasks = [one.task for one in self._keeping.values()]
         tasks += [self._watch] if self._watch is not None else []
         for task in tasks:
             task.cancel()
@@ -150,27 +173,33 @@ class Peering:
         """Where this node listens."""
         return [] if self._listener is None else list(self._listener.addresses)
 
+    def open_joining(self, is_open: bool) -> None:
+        """Let newcomers in, or no longer."""
+        assert self._listener is not None, "invitations are opened after start"
+        self._listener.joining_open = is_open
+
     # Who is reached -------------------------------------------------------------------------------
 
     def online(self) -> set[bytes]:
         """Return the fingerprints of the members with a greeted link."""
-        return {
-            fingerprint
-            for fingerprint, links in self._links.items()
-            if any(link.greeted for link in links)
-        }
+        return self._links.online()
 
     def link(self, fingerprint: bytes) -> Link | None:
-        """Return a greeted link to a member, or None."""
-        links = self._links.get(fingerprint, [])
-        return next((link for link in reversed(links) if link.greeted), None)
+        """Return the greeted link to a member that new requests go over, or None."""
+        return self._links.best(fingerprint)
+
+    def describe(self, fingerprint: bytes) -> dict[str, str]:
+        """Return by which ``path`` a member is reached (lan, relay, none), and ``why`` by that."""
+        member = self._membership.member(fingerprint)
+        if member is None:
+            return {"path": "none", "why": "they are not a member"}
+        return self._racing.describe(member)
 
     async def reach(self, fingerprint: bytes, timeout: float) -> Link:  # noqa: ASYNC109
         """Return a greeted link to a member, dialling at once; UnreachableError after timeout s."""
         if (link := self.link(fingerprint)) is not None:
             return link
-        if (dialling := self._dialling.get(fingerprint)) is not None:
-            dialling.wake.set()
+        self._wake(fingerprint, fresh=True)
         try:
             async with asyncio.timeout(timeout), self._arrived:
                 while (link := self.link(fingerprint)) is None:
@@ -195,35 +224,122 @@ class Peering:
             return None
         return float(self._context.clock.monotonic() - before)
 
-    # Dialling -------------------------------------------------------------------------------------
+    # Keeping members reached ----------------------------------------------------------------------
 
     async def _watch_addresses(self) -> None:
-        """Keep one dial loop for each member with an address."""
+        """Keep one loop for each other member."""
         while True:
-            self._membership.changed.clear()
+            async with self._loading:
+                self._membership.changed.clear()
+                await self._directory.load()
             self._tell_roster()
-            known = await self._context.database.read(rows.addresses)
-            for fingerprint in known:
-                if fingerprint == self._context.me or self._membership.member(fingerprint) is None:
-                    continue
-                dialling = self._dialling.setdefault(fingerprint, _Dialling())
-                dialling.wake.set()
-                if dialling.task is None:
-                    dialling.task = asyncio.create_task(
-                        forever(partial(self._keep, fingerprint, dialling), "dialling"),
-                        name="dial",
+            members = self._membership.trusted.members if self._membership.founded else {}
+            for fingerprint in members:
+                if fingerprint in self._keeping:
+                    self._wake(fingerprint, fresh=True)
+                elif fingerprint != self._context.me:
+                    wake = Wake()
+                    task = asyncio.create_task(
+                        forever(partial(self._keep, fingerprint, wake), "dialling"), name="keep"
                     )
+                    self._keeping[fingerprint] = _Keeping(task=task, wake=wake)
+            for former in [one for one in self._keeping if one not in members]:
+                self._keeping.pop(former).task.cancel()
             await self._membership.changed.wait()
+
+    def _wake(self, fingerprint: bytes, *, fresh: bool = False) -> None:
+        """Look at once whether a member is reached as well as can be."""
+        if (keeping := self._keeping.get(fingerprint)) is not None:
+            keeping.wake.set(fresh=fresh)
+
+    async def _keep(self, fingerprint: bytes, wake: Wake) -> None:
+        """Try to reach a member directly, wait until that is lost, again; back off while it fails.
+
+        While a member is reached through the rendezvous, the direct ways are tried on.
+        """
+        pause = _FIRST_RETRY_S
+        while (member := self._membership.member(fingerprint)) is not None:
+            wake.clear()
+            if self._links.direct(fingerprint):
+                await wake.event.wait()
+                pause = _FIRST_RETRY_S
+                continue
+            async with self._loading:
+                # What was changed a moment ago counts: an address that was removed is not dialled.
+                if self._membership.changed.is_set():
+                    await self._directory.load()
+            if await self._racing.race(member, wake):
+                pause = _FIRST_RETRY_S
+                continue
+            # Whoever can wake this loop cannot make it spin.
+            await asyncio.sleep(_FIRST_RETRY_S * self._jitter())
+            rest = (pause - _FIRST_RETRY_S) * self._jitter()
+            longer = rest if self._racing.anything(member) else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(longer):
+                    await wake.event.wait()
+                    pause = _FIRST_RETRY_S
+            pause = min(pause * 2, _LAST_RETRY_S)
+
+    def _jitter(self) -> float:
+        """Return 0.75 to 1: a team that lost its network together does not dial together."""
+        return 0.75 + self._context.entropy(1)[0] / 1024
+
+    def recheck(self) -> None:
+        """Find out at once which links are left: this machine has moved, or slept."""
+        for links in self._links.values():
+            for link in links:
+                self.spawn(self._links.probe(link))
+        for fingerprint in self._keeping:
+            self._wake(fingerprint, fresh=True)
+
+    # The rendezvous -------------------------------------------------------------------------------
+
+    def _presence_changed(self) -> None:
+        """Call who has come to the rendezvous."""
+        assert self._relay is not None, "only a rendezvous tells"
+        connected = self._relay.state == "connected"
+        before, self._at_relay = self._at_relay, self._relay.online if connected else frozenset()
+        for key in self._at_relay - before:
+            member = self._membership.member_by_agreement(key)
+            if member is not None:
+                self._wake(member.fingerprint)
+
+    async def _rung(self, carrier: Carrier, session_id: bytes, _caller: bytes) -> None:
+        """Take a call. Whose it is, the handshake says, and not the rendezvous."""
+        session = await open_channel_over(
+            carrier,
+            remote_static=None,
+            static_secret=self._context.identity.agreement_secret,
+            team_id=self._membership.team_id,
+            handler=self._answer,
+            clock=self._context.clock,
+            entropy=self._context.entropy,
+            relay_session=session_id,
+        )
+        self._accepted(session)
+
+    # Rosters told ---------------------------------------------------------------------------------
 
     def _tell_roster(self) -> None:
         """Close the links of former members, and tell the others of a newer roster."""
         for fingerprint, links in list(self._links.items()):
             for link in links:
                 if self._membership.member(fingerprint) is None:
-                    self.spawn(link.session.close())
+                    if link.session not in self._leaving:
+                        self._leaving.add(link.session)
+                        self.spawn(self._tell_former(link))
                 elif link.greeted and link.roster_told < self._membership.version:
                     link.roster_told = self._membership.version
                     self.spawn(self._tell_one(link))
+
+    async def _tell_former(self, link: Link) -> None:
+        """Let a former member fetch the roster that says so, then end the link."""
+        with contextlib.suppress(SafelightError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                if link.greeted:
+                    await link.session.request(self._my_roster())
+        await link.session.close()
 
     async def _tell_one(self, link: Link) -> None:
         """Tell a member of a newer roster, until they have taken it or the link is gone."""
@@ -239,48 +355,6 @@ class Peering:
 
     def _my_roster(self) -> RosterUpdate:
         return RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
-
-    async def _keep(self, fingerprint: bytes, dialling: _Dialling) -> None:
-        """Dial until reached, wait until lost, again; back off while it fails."""
-        pause = _FIRST_RETRY_S
-        while True:
-            dialling.wake.clear()
-            links = self._links.get(fingerprint)
-            if links:
-                await links[-1].session.closed.wait()
-                pause = _FIRST_RETRY_S
-            elif await self._dial_once(fingerprint):
-                pause = _FIRST_RETRY_S
-                continue
-            jitter = 0.75 + self._context.entropy(1)[0] / 512
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause * jitter):
-                    await dialling.wake.wait()
-                    pause = _FIRST_RETRY_S
-            pause = min(pause * 2, _LAST_RETRY_S)
-
-    async def _dial_once(self, fingerprint: bytes) -> bool:
-        """Try a member's addresses in turn; say whether one led to a link."""
-        places = (await self._context.database.read(rows.addresses)).get(fingerprint, [])
-        member = self._membership.member(fingerprint)
-        if member is None:
-            return False
-        for host, port in places:
-            with contextlib.suppress(SafelightError, OSError, TimeoutError):
-                session = await dial(
-                    host,
-                    port,
-                    remote_static=member.agreement_key,
-                    static_secret=self._context.identity.agreement_secret,
-                    team_id=self._membership.team_id,
-                    handler=self._answer,
-                    clock=self._context.clock,
-                    entropy=self._context.entropy,
-                    timeout=_DIAL_TIMEOUT_S,
-                )
-                if await self._begin(session, member):
-                    return True
-        return False
 
     # Links ----------------------------------------------------------------------------------------
 
@@ -300,9 +374,10 @@ class Peering:
         if self._membership.member_by_agreement(session.peer_key) is None:
             await session.close()
 
-    async def _begin(self, session: Session, member: Identity) -> bool:
+    async def _begin(self, session: Session, member: Identity, place: Place | None = None) -> bool:
         """Keep a link while its session lives; say whether the greeting succeeded."""
         link = self._link_of(session, member)
+        link.place = place
         try:
             async with asyncio.timeout(_GREETING_TIMEOUT_S):
                 await self._greet(link)
@@ -310,21 +385,23 @@ class Peering:
         except (SafelightError, TimeoutError):
             await session.close()
             return False
-        link.greeted = True
+        if link.greeted or session.closed.is_set():
+            return link.greeted
+        news = not self._links.greeted(member.fingerprint)
+        self._links.greet(link)
         self._tell_roster()
+        self._wake(member.fingerprint)
         async with self._arrived:
             self._arrived.notify_all()
-        self.spawn(self._note_contact(member.fingerprint))
-        self._context.events.tell("peer", name=member.name, online=True)
+        self.spawn(self._note_contact(link))
+        if news:
+            self._context.events.tell("peer", name=member.name, online=True)
         self.on_link(member.fingerprint)
         return True
 
     def _add_link(self, session: Session, member: Identity) -> Link:
         link = Link(session=session, member=member)
-        links = self._links.setdefault(member.fingerprint, [])
-        links.append(link)
-        for old in links[:-_MOST_LINKS]:
-            self.spawn(old.session.close())
+        self._links.add(link)
         self.spawn(self._forget_when_closed(link))
         return link
 
@@ -350,18 +427,21 @@ class Peering:
 
     async def _forget_when_closed(self, link: Link) -> None:
         await link.session.closed.wait()
-        self._links[link.member.fingerprint].remove(link)
-        if not self._links[link.member.fingerprint]:
-            del self._links[link.member.fingerprint]
+        fingerprint = link.member.fingerprint
+        self._links.forget(link)
+        self._wake(fingerprint)
+        if link.greeted and not self._links.greeted(fingerprint):
             self._context.events.tell("peer", name=link.member.name, online=False)
 
-    async def _note_contact(self, fingerprint: bytes) -> None:
-        now = self._context.clock.now()
+    async def _note_contact(self, link: Link) -> None:
+        fingerprint, now = link.member.fingerprint, self._context.clock.now()
 
         def job(transaction: WriteTransaction) -> None:
             rows.seen(transaction.connection, fingerprint, now)
 
         await self._context.database.write(job)
+        if link.place is not None:
+            await self._directory.proved(fingerprint, link.place)
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         """Run work beside everything else, until it ends or the node stops."""
@@ -391,8 +471,7 @@ class Peering:
             case RosterUpdate():
                 return await self._take_roster(session, request)
             case RosterFetch():
-                stream = await self._membership.versions_after(request.have_version)
-                return Streamed(length=len(stream)), _once(stream)
+                return await self._versions(request)
             case FetchHead():
                 return await self._witnessing.answer_head(request)
         if not link.heard.is_set():
@@ -401,8 +480,14 @@ class Peering:
         assert self._serve is not None, "sessions exist only after start"
         return await self._serve(link, request)
 
+    async def _versions(self, request: RosterFetch) -> Reply:
+        stream = await self._membership.versions_after(request.have_version)
+        return Streamed(length=len(stream)), _once(stream)
+
     async def _hear_stranger(self, session: Session, request: Request) -> Reply:
         """Answer the one request that somebody unknown has; then they are known, or gone."""
+        if isinstance(request, RosterFetch) and session in self._leaving:
+            return await self._versions(request)
         if not isinstance(request, RosterUpdate):
             raise Refused(Reason.NOT_MEMBER)
         if session in self._strangers:
@@ -420,27 +505,13 @@ class Peering:
 
     async def _greeted(self, link: Link, hello: Hello) -> Reply:
         session, member = link.session, link.member
-        if hello.roster_version > self._membership.version:
-            try:
-                await self._fetch_roster(session)
-            except Refused as refusal:
-                if refusal.reason is not Reason.POLICY:
-                    raise
-                # Two histories of the team: both sides know each other, what was granted goes on.
-                self._context.events.tell("roster_conflict", name=member.name)
-        elif (
-            hello.roster_version == self._membership.version
-            and hello.roster_hash != self._membership.roster_hash
-        ):
-            # Both sides know each other: what was granted goes on (4.6).
-            self._context.events.tell("roster_conflict", name=member.name)
+        await self._hear_roster(session, hello.roster_version, hello.roster_hash)
         await self._witnessing.check_heads(session, member, hello)
         link.heard.set()
         return Done()
 
     async def _take_roster(self, session: Session, update: RosterUpdate) -> Reply:
-        if update.version > self._membership.version:
-            await self._fetch_roster(session)
+        await self._hear_roster(session, update.version, update.hash)
         member = self._membership.member_by_agreement(session.peer_key)
         if member is None:
             self.spawn(session.close())
@@ -449,27 +520,61 @@ class Peering:
             self.spawn(self._begin(session, member))
         return Done()
 
+    async def _hear_roster(self, session: Session, version: int, roster_hash: bytes) -> None:
+        """Learn what a peer's roster has and ours has not; Refused where it is not good.
+
+        A member with another history of the team stays one: both sides know each other, and
+        what was granted goes on (4.6).
+        """
+        if version > self._membership.version:
+            try:
+                return await self._fetch_roster(session)
+            except Refused as refusal:
+                if refusal.reason is not Reason.POLICY:
+                    raise
+        elif version == 0 or roster_hash in self._membership.trusted.hashes.values():
+            return None
+        if self._membership.member_by_agreement(session.peer_key) is None:
+            raise Refused(Reason.NOT_MEMBER)
+        rival = self._membership.rival
+        if rival is None or rival.hash != roster_hash:
+            await self._fetch_rival(session)
+        return None
+
     async def _fetch_roster(self, session: Session) -> None:
         """Fetch and accept the peer's newer roster versions; Refused where they are not good."""
+        stream = await self._roster_after(session, self._membership.version)
+        try:
+            await self._membership.update_untrusted(stream)
+        except (RemoteProtocolError, AuthenticationError):
+            # They may be of another history of the team than the one known here, and be signed
+            # by administrators that only that one has.
+            raise Refused(Reason.POLICY) from None
+        except RemoteError:
+            raise Refused(Reason.NOT_MEMBER) from None
+
+    async def _fetch_rival(self, session: Session) -> None:
+        """Fetch the whole of a member's other history of the team, for people to resolve."""
+        stream = await self._roster_after(session, 0)
+        try:
+            await self._membership.hear_rival_untrusted(stream)
+        except RemoteError:
+            raise Refused(Reason.NOT_MEMBER) from None
+
+    async def _roster_after(self, session: Session, version: int) -> bytes:
+        """Return the stream of a peer's roster versions after one."""
         lock = self._fetching_roster.setdefault(session.peer_key, asyncio.Lock())
         try:
             async with asyncio.timeout(_ROSTER_S), lock:
-                _, stream = await session.request_stream(
-                    RosterFetch(have_version=self._membership.version)
-                )
+                _, stream = await session.request_stream(RosterFetch(have_version=version))
                 received = bytearray()
                 async for piece in stream:
                     received += piece
                     if len(received) > MAX_ROSTER_UPDATE_BYTES:
                         raise Refused(Reason.UNKNOWN, "roster update is over its limit")
-                await self._membership.update_untrusted(bytes(received))
         except TimeoutError:
             raise Refused(Reason.NOT_READY) from None
-        except RemoteProtocolError:
-            # Genuine, and of another history of the team than the one known here.
-            raise Refused(Reason.POLICY) from None
-        except RemoteError:
-            raise Refused(Reason.NOT_MEMBER) from None
+        return bytes(received)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import unicodedata
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -58,13 +59,12 @@ from protocol.limits import MAX_CLOCK_STEP_BACK_MS
 from protocol.messages import (
     Answer,
     Deliver,
-    DeliverManifest,
-    DeliverStatement,
     Done,
     FetchList,
     FetchRendition,
     Streamed,
 )
+from protocol.policy import may_issue
 from protocol.primitives import Sha256, sha256
 from protocol.sealed_blob import open_sealed
 
@@ -132,51 +132,58 @@ class Receiving:
 
     async def deliver(self, link: Link, request: Deliver) -> Answer:
         """Verify and store a capability with its image list; Done once it is durable."""
+        await self.take_capability(link.member, request.sealed, partial(self.fetch_list, link))
+        return Done()
+
+    async def take_capability(
+        self,
+        sender: Identity,
+        sealed: bytes,
+        sealed_list: Callable[[OpenedCapability], Awaitable[bytes]],
+    ) -> None:
+        """Verify and store a capability that its issuer sent, and the image list it names.
+
+        ``sealed_list`` brings the list's sealed bytes. On return both are durable; Refused
+        where nothing was stored, with the reason ``not_ready`` where it may be later.
+        """
         try:
             opened = open_capability_untrusted(
-                request.sealed,
+                sealed,
                 holder=self._context.identity,
                 issuer_of=self._membership.member_by_agreement,
                 team_id=self._membership.team_id,
             )
         except RemoteError:
             raise Refused(Reason.UNKNOWN) from None
-        if opened.issuer.fingerprint != link.member.fingerprint:
+        if opened.issuer.fingerprint != sender.fingerprint:
+            raise Refused(Reason.UNKNOWN)
+        if not may_issue(self._membership.role_of(sender.fingerprint)):
+            # The roster that gives them the role may still be on its way.
+            later = opened.terms.roster_version > self._membership.version
+            raise Refused(Reason.NOT_READY if later else Reason.POLICY)
+        if opened.capability.list_sealed_bytes > MAX_SEALED_LIST_BYTES:
             raise Refused(Reason.UNKNOWN)
         known = await self._context.database.read(lambda db: rows.held_by_hash(db, opened.hash))
-        if known is None:
-            await self._take_in(link, opened)
-        return Done()
-
-    async def _take_in(self, link: Link, opened: OpenedCapability) -> None:
-        """Fetch the list and store the capability: one at a time of an issuer, few in all."""
-        lock = self._lists_of.setdefault(link.member.fingerprint, asyncio.Lock())
+        if known is not None:
+            return
+        # One list at a time of an issuer, few in all.
+        lock = self._lists_of.setdefault(sender.fingerprint, asyncio.Lock())
         try:
             async with lock, self._lists, asyncio.timeout(_LIST_S):
-                await self._store(opened, await self._fetch_list(link, opened))
+                await self._store(opened, _open_list(opened, await sealed_list(opened)))
         except TimeoutError:
             raise Refused(Reason.NOT_READY) from None
 
-    async def _fetch_list(self, link: Link, opened: OpenedCapability) -> tuple[ImageItem, ...]:
-        """Fetch and verify the image list before the capability counts as received."""
+    async def fetch_list(self, link: Link, opened: OpenedCapability) -> bytes:
+        """Fetch the sealed image list of a capability from its issuer."""
         capability = opened.capability
-        if capability.list_sealed_bytes > MAX_SEALED_LIST_BYTES:
-            raise Refused(Reason.UNKNOWN)
         _, stream = await link.session.request_stream(FetchList(capability_hash=opened.hash))
         received = bytearray()
         async for piece in stream:
             received += piece
             if len(received) > capability.list_sealed_bytes:
                 raise Refused(Reason.UNKNOWN)
-        try:
-            if sha256(bytes(received)) != capability.list_sealed_sha256:
-                raise AuthenticationError
-            listed = open_sealed(
-                capability.list_key, image_list_context(opened.terms), bytes(received)
-            )
-            return parse_image_list_untrusted(listed, terms=opened.terms)
-        except RemoteError:
-            raise Refused(Reason.UNKNOWN) from None
+        return bytes(received)
 
     async def _store(self, opened: OpenedCapability, items: tuple[ImageItem, ...]) -> None:
         now = self._context.clock.now()
@@ -245,13 +252,13 @@ class Receiving:
 
     # Manifests and statements ---------------------------------------------------------------------
 
-    async def deliver_manifest(self, link: Link, request: DeliverManifest) -> Answer:
-        """Verify and store the manifest of one picture."""
-        manifest, row = await self._manifest_untrusted(link.member, request.signed)
+    async def take_manifest(self, issuer: Identity, signed: bytes) -> Answer:
+        """Verify and store the manifest of one picture; Done once it is durable."""
+        manifest, row = await self._manifest_untrusted(issuer, signed)
 
         def job(transaction: WriteTransaction) -> bool:
             return rows.set_manifest(
-                transaction.connection, row.capability_id, manifest.image_id, request.signed
+                transaction.connection, row.capability_id, manifest.image_id, signed
             )
 
         await self._context.database.write(job)
@@ -280,14 +287,14 @@ class Receiving:
             raise Refused(Reason.UNKNOWN)
         return manifest, row
 
-    async def deliver_statement(self, link: Link, request: DeliverStatement) -> Answer:
-        """Apply a signed amendment or revocation."""
+    async def take_statement(self, issuer: Identity, statement: str, signed: bytes) -> Answer:
+        """Apply a signed ``amendment`` or ``revocation``; Done once it is durable."""
         try:
-            if request.statement == "amendment":
-                self._count_statement(link.member.fingerprint)
-                await self._amend(link.member, request.signed)
+            if statement == "amendment":
+                self._count_statement(issuer.fingerprint)
+                await self._amend(issuer, signed)
             else:
-                await self._revoke(link.member, request.signed)
+                await self._revoke(issuer, signed)
         except RemoteError:
             raise Refused(Reason.UNKNOWN) from None
         return Done()
@@ -694,3 +701,15 @@ class Receiving:
     async def _delete(self, blobs: list[bytes]) -> None:
         if blobs:
             await self._context.vault.blobs.delete(blobs)
+
+
+def _open_list(opened: OpenedCapability, sealed_list: bytes) -> tuple[ImageItem, ...]:
+    """Return the pictures of a sealed list; Refused unless it is the one that is named."""
+    capability = opened.capability
+    try:
+        if sha256(sealed_list) != capability.list_sealed_sha256:
+            raise AuthenticationError
+        listed = open_sealed(capability.list_key, image_list_context(opened.terms), sealed_list)
+        return parse_image_list_untrusted(listed, terms=opened.terms)
+    except RemoteError:
+        raise Refused(Reason.UNKNOWN) from None

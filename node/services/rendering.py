@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from node.imaging.pool import ImagingError
+from node.imaging.pool import MAX_PREVIEW_EDGE, ImagingError, StripError
 from node.services.context import Context
+from node.services.copies import Copy, copy_for, rendition_of_spec
 from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.library import blob_row
@@ -27,13 +28,14 @@ from node.vault.records.grants import GrantImageRow, GrantRow, RenditionRow
 from node.vault.records.library import BlobRow, ImageRow
 from protocol.capability.keys import commit_issuer, issuer_share, rendition_key, wrap
 from protocol.capability.manifest import (
+    EVERYTHING,
     Disclosure,
     Manifest,
     rendition_context,
     sign_manifest,
     version_hash,
 )
-from protocol.capability.terms import parse_rendition, parse_terms_untrusted
+from protocol.capability.terms import parse_rendition
 from protocol.encoding import decode, encode
 from protocol.errors import RemoteError
 from protocol.limits import MAX_BODY_BYTES
@@ -56,6 +58,17 @@ class _Bound:
     signed: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Derived:
+    """The bytes of a copy, and what they are."""
+
+    data: bytes = field(repr=False)
+    format: str
+    width: int
+    height: int
+    disclosure: Disclosure
+
+
 class Rendering:
     """One background task that serves the pictures without a manifest, oldest first."""
 
@@ -67,8 +80,8 @@ class Rendering:
         self._poke = poke
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._failed: set[tuple[bytes, str]] = set()
-        """Version and spec of renditions that cannot be made; tried again at the next start."""
+        self._failed: set[Copy] = set()
+        """What cannot be made; tried again at the next start."""
         self._unbindable: set[bytes] = set()
         """Capabilities whose keyslot is damaged."""
 
@@ -89,6 +102,7 @@ class Rendering:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
+            await self._drop_ended()
             while await self._serve_some():
                 pass
             await self._wake.wait()
@@ -99,17 +113,14 @@ class Rendering:
         waiting = await self._context.database.read(
             lambda db: rows.waiting_for_rendition(db, limit)
         )
-        wanted: dict[tuple[bytes, str], list[tuple[GrantImageRow, GrantRow]]] = {}
+        wanted: dict[Copy, list[tuple[GrantImageRow, GrantRow]]] = {}
         for image, grant in waiting:
-            spec = parse_terms_untrusted(grant.terms).rendition
-            if (
-                image.version_id,
-                spec,
-            ) not in self._failed and grant.capability_id not in self._unbindable:
-                wanted.setdefault((image.version_id, spec), []).append((image, grant))
+            copy = copy_for(image, grant, self._membership.name_of(grant.holder))
+            if copy not in self._failed and grant.capability_id not in self._unbindable:
+                wanted.setdefault(copy, []).append((image, grant))
         # A few at a time, so that the first pictures can be opened while others are made.
         chosen = list(wanted)[:_AT_ONCE]
-        made = await asyncio.gather(*(self._rendition(*one) for one in chosen))
+        made = await asyncio.gather(*map(self._rendition, chosen))
         bound: list[_Bound] = []
         for one, rendition in zip(chosen, made, strict=True):
             if rendition is not None:
@@ -118,22 +129,33 @@ class Rendering:
             await self._publish(bound)
         return bool(chosen)
 
-    async def _rendition(self, version_id: bytes, spec: str) -> RenditionRow | None:
-        """Return the rendition of a version, made now if it is missing; None where it fails."""
-        row = await self._context.database.read(lambda db: rows.rendition_of(db, version_id, spec))
+    async def _drop_ended(self) -> None:
+        """Delete the copies that nobody can open any more."""
+        context = self._context
+        if copies := await context.database.read(rows.copies_of_ended):
+            await context.database.write(
+                lambda transaction: rows.drop_copies(transaction.connection, copies)
+            )
+            await context.vault.blobs.delete(blob for _, blob in copies)
+
+    async def _rendition(self, copy: Copy) -> RenditionRow | None:
+        """Return a copy's rendition, made now if it is missing; None where it fails."""
+        row = await self._context.database.read(
+            lambda db: rows.rendition_of(db, copy.version_id, copy.spec)
+        )
         if row is not None:
             return row
         try:
-            return await self._make(version_id, spec)
-        except (ImagingError, RemoteError, DamagedError) as error:
+            return await self._make(copy)
+        except (ImagingError, StripError, RemoteError, DamagedError) as error:
             # The picture's own fault; a full disk is not, and is tried again.
-            self._failed.add((version_id, spec))
+            self._failed.add(copy)
             self._context.events.tell("rendition_failed", code=error.code, message=str(error))
             return None
 
-    async def _make(self, version_id: bytes, spec: str) -> RenditionRow:
+    async def _make(self, copy: Copy) -> RenditionRow:
         context, entropy = self._context, self._context.entropy
-        version = await context.database.read(lambda db: library.version_blob(db, version_id))
+        version = await context.database.read(lambda db: library.version_blob(db, copy.version_id))
         assert version is not None, "capabilities keep their versions"
         image_id, blob_id, form, _ = version
         image = await context.database.read(lambda db: library.image(db, image_id))
@@ -142,18 +164,7 @@ class Rendering:
         assert blob is not None, "versions have originals"
         assert blob.key is not None, "the keys of originals are ours"
         data = await context.vault.blobs.open_bytes(blob_id, blob.key, blob.context)
-        wanted = parse_rendition(spec)
-        width, height = image.width, image.height
-        disclosure = Disclosure(removed=(), kept=("everything",))
-        if wanted.pixels is not None:
-            rendered = await context.imaging.render_preview(data, wanted.pixels)
-            data, form, width, height = (
-                rendered.data,
-                rendered.format,
-                rendered.width,
-                rendered.height,
-            )
-            disclosure = Disclosure(removed=rendered.removed, kept=rendered.kept)
+        made = await self._derive(copy, data, form, (image.width, image.height))
         rendition_id, key = entropy(32), entropy(32)
         sealed_under = rendition_context(
             team_id=self._membership.team_id,
@@ -162,18 +173,18 @@ class Rendering:
             rendition_id=rendition_id,
         )
         async with Drafts(context.vault.blobs) as drafts:
-            sealed = await drafts.seal(data, key, sealed_under)
+            sealed = await drafts.seal(made.data, key, sealed_under)
             row = RenditionRow(
                 rendition_id=rendition_id,
-                version_id=version_id,
-                spec=spec,
+                version_id=copy.version_id,
+                spec=copy.spec,
                 blob_id=sealed.blob_id,
                 key=key,
                 commitment=sealed.commitment,
-                format=form,
-                width=width,
-                height=height,
-                disclosure=encode(disclosure),
+                format=made.format,
+                width=made.width,
+                height=made.height,
+                disclosure=encode(made.disclosure),
             )
 
             def job(transaction: WriteTransaction) -> None:
@@ -191,12 +202,47 @@ class Rendering:
                         actor=context.me,
                         about=context.me,
                         references={"image": image_id},
-                        facts={"rendition": spec, "sealed_sha256": sealed.sha256.hex()},
+                        facts={
+                            "rendition": copy.rendition,
+                            "sealed_sha256": sealed.sha256.hex(),
+                            **({} if copy.mark is None else {"watermark": copy.mark.code}),
+                        },
                     )
                 )
 
             await context.database.write(job)
         return row
+
+    async def _derive(self, copy: Copy, data: bytes, form: str, size: tuple[int, int]) -> _Derived:
+        """Return the bytes of a copy, made of an original of this format and size as seen."""
+        imaging, wanted = self._context.imaging, parse_rendition(copy.rendition)
+        if wanted.kind == "original":
+            everything = Disclosure(removed=(), kept=(EVERYTHING,))
+            return _Derived(
+                data=data, format=form, width=size[0], height=size[1], disclosure=everything
+            )
+        if wanted.kind == "clean" and copy.mark is None:
+            clean = await imaging.clean(data, ownership=copy.ownership)
+            return _Derived(
+                data=clean.data,
+                format=clean.format,
+                width=size[0],
+                height=size[1],
+                disclosure=Disclosure(removed=clean.removed, kept=clean.kept),
+            )
+        # A mark changes pixels: what bears one is drawn anew, at its own size where it is not
+        # a preview.
+        edge = wanted.pixels or min(MAX_PREVIEW_EDGE, max(size))
+        rendered = await imaging.render_preview(
+            data, edge, mark=copy.mark, ownership=copy.ownership
+        )
+        return _Derived(
+            data=rendered.data,
+            format=rendered.format,
+            width=rendered.width,
+            height=rendered.height,
+            disclosure=Disclosure(removed=rendered.removed, kept=rendered.kept),
+        )
 
     async def _bind_all(
         self, waiting: list[tuple[GrantImageRow, GrantRow]], rendition: RenditionRow
@@ -248,7 +294,7 @@ class Rendering:
             image_id=image.image_id,
             version_hash=version_hash(image.version_id, picture.sha256),
             rendition_id=rendition.rendition_id,
-            rendition=rendition.spec,
+            rendition=rendition_of_spec(rendition.spec),
             disclosure=decode(Disclosure, rendition.disclosure, limit=MAX_BODY_BYTES),
             ciphertext_sha256=blob.sealed_sha256,
             ciphertext_bytes=blob.sealed_bytes,

@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from node.errors import UsageError
+from node.imaging.pool import Ownership
 from node.services.context import Context
+from node.services.copies import CREDITED_FORMATS, encode_ownership
+from node.services.disclosing import Disclosing, watermark_words
 from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.library import Library, blob_row
@@ -43,6 +46,7 @@ from protocol.capability.terms import (
     encode_image_list,
     image_list_hash,
     issue,
+    parse_rendition,
     seal_capability,
     sentence,
 )
@@ -50,9 +54,31 @@ from protocol.encoding import encode
 from protocol.errors import Reason, Refused
 from protocol.identity import Identity, clean_text
 from protocol.labels import NO_TEAM
-from protocol.limits import FACTOR_SALT_BYTES, MAX_IMAGES, MAX_USAGE_TERMS_BYTES
-from protocol.policy import BUILT_IN_POLICY, Allow, Deny, ShareRequest, decide
+from protocol.limits import (
+    FACTOR_SALT_BYTES,
+    MAX_IMAGES,
+    MAX_NAME_BYTES,
+    MAX_USAGE_TERMS_BYTES,
+)
+from protocol.policy import BUILT_IN_POLICY, GUEST, Allow, Deny, ShareRequest, decide
 from protocol.sealed_blob import BlobContext
+
+_EXTENSIONS: Final = {"jpeg": "jpg"}
+"""Endings of file names, where they are not the format's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """What is offered, whoever gets it."""
+
+    images: list[ImageRow]
+    starts: int
+    factor: bool
+    usage_terms: str
+    ownership: Ownership | None
+    """The credit that copies carry."""
+    names: bool | None
+    """Whether holders are told what the pictures are called here; None: members are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +102,7 @@ class Sharing:
         context: Context,
         membership: Membership,
         library_service: Library,
+        disclosing: Disclosing,
         *,
         wake_rendering: Callable[[], None],
         poke: Callable[[bytes], None],
@@ -84,6 +111,7 @@ class Sharing:
         self._context = context
         self._membership = membership
         self._library = library_service
+        self._disclosing = disclosing
         self._wake_rendering = wake_rendering
         self._poke = poke
         self._deadlines_changed = deadlines_changed
@@ -105,12 +133,15 @@ class Sharing:
         terms: str,
         lease: str | None,
         dry_run: bool,
+        credit: str = "",
+        copyright_notice: str = "",
+        names: bool | None = None,
     ) -> dict[str, Any]:
         """Grant one capability to each person; with dry_run only say what would be granted."""
         now = self._context.clock.now()
         images = await self._library.resolve_many(what)
         holders = list({one.fingerprint: one for one in map(self._membership.resolve, to)}.values())
-        self._check_shape(images, holders, rights, terms)
+        self._check_shape(images, holders, rights, (terms, credit, copyright_notice))
         starts = now if not_before is None else max(now, parse_moment(not_before, now=now))
         asked = ShareRequest(
             classifications=tuple(image.classification for image in images),
@@ -122,12 +153,29 @@ class Sharing:
             lease_ms=0 if lease is None else parse_duration(lease, now=now),
         )
         allowed = {one.fingerprint: self._decide(asked, one) for one in holders}
+        offer = _Offer(
+            images=images,
+            starts=starts,
+            factor=factor,
+            usage_terms=terms,
+            ownership=_ownership(credit, copyright_notice, terms),
+            names=names,
+        )
+        for limits in allowed.values():
+            _check_credit(offer, limits)
         if dry_run:
-            return {"capabilities": [
-                self._preview(one, allowed[one.fingerprint], images, starts, factor, terms)
-                for one in holders
-            ], "dry_run": True}  # fmt: skip
-        issued = await whole(self._issue(holders, allowed, images, starts, factor, terms))
+            # What leaves depends on the pictures alone; who gets it, only on the holder.
+            pictures = await self._disclosing.foretell(
+                images, allowed[holders[0].fingerprint], offer.ownership
+            )
+            return {
+                "capabilities": [
+                    self._preview(one, allowed[one.fingerprint], offer) for one in holders
+                ],
+                "pictures": pictures,
+                "dry_run": True,
+            }
+        issued = await whole(self._issue(holders, allowed, offer))
         return {
             "capabilities": [
                 {
@@ -142,10 +190,7 @@ class Sharing:
         self,
         holders: list[Identity],
         allowed: dict[bytes, Allow],
-        images: list[ImageRow],
-        starts: int,
-        factor: bool,
-        terms: str,
+        offer: _Offer,
     ) -> list[_Issued]:
         """Make and commit every capability; on a failure none, and no keyslot stays taken."""
         issued: list[_Issued] = []
@@ -153,10 +198,8 @@ class Sharing:
             async with Drafts(self._context.vault.blobs) as drafts:
                 for one in holders:
                     limits = allowed[one.fingerprint]
-                    issued.append(
-                        await self._prepare(drafts, one, limits, images, starts, factor, terms)
-                    )
-                await self._commit(issued, images)
+                    issued.append(await self._prepare(drafts, one, limits, offer))
+                await self._commit(issued, offer.images)
         except Exception:
             keyslots = self._context.vault.keyslots
             await asyncio.to_thread(keyslots.destroy, [_slot(one.grant) for one in issued])
@@ -164,12 +207,22 @@ class Sharing:
         return issued
 
     def _check_shape(
-        self, images: list[ImageRow], holders: list[Identity], rights: list[str], terms: str
+        self,
+        images: list[ImageRow],
+        holders: list[Identity],
+        rights: list[str],
+        texts: tuple[str, str, str],
     ) -> None:
         if unknown := [right for right in rights if right not in RIGHTS]:
             raise UsageError(f"no right {unknown[0]!r}", hint="rights: " + ", ".join(RIGHTS))
         if len(images) > MAX_IMAGES:
             raise UsageError(f"more than {MAX_IMAGES} pictures in one capability")
+        terms, *credit = texts
+        if any(clean_text(text, MAX_NAME_BYTES) != text for text in credit):
+            raise UsageError(
+                "the credit cannot be shown as it is",
+                hint=f"plain text of at most {MAX_NAME_BYTES} bytes",
+            )
         if clean_text(terms, MAX_USAGE_TERMS_BYTES) != terms:
             raise UsageError(
                 "the usage terms cannot be shown as they are",
@@ -181,6 +234,7 @@ class Sharing:
             raise UsageError("these pictures are yours already", hint="share with somebody else")
 
     def _decide(self, asked: ShareRequest, holder: Identity) -> Allow:
+        self._membership.may_grant(holder.fingerprint)
         decision = decide(
             asked,
             holder_role=self._membership.role_of(holder.fingerprint) or "guest",
@@ -196,12 +250,10 @@ class Sharing:
         self,
         holder: Identity,
         allowed: Allow,
-        images: list[ImageRow],
-        starts: int,
+        offer: _Offer,
         *,
         list_hash: bytes,
         salt: bytes | None,
-        usage_terms: str,
         capability_id: bytes,
     ) -> Terms:
         return Terms(
@@ -209,47 +261,53 @@ class Sharing:
             issuer=self._context.me,
             holder=holder.fingerprint,
             team=self._membership.team_id,
-            image_count=len(images),
+            image_count=len(offer.images),
             image_list_hash=list_hash,
             rights=allowed.rights,
             rendition=allowed.rendition,
             watermark=allowed.watermark,
-            not_before=starts,
-            expires_at=starts + allowed.duration_ms,
+            not_before=offer.starts,
+            expires_at=offer.starts + allowed.duration_ms,
             max_opens=allowed.opens,
             scope="image",
             factor_salt=salt,
             lease=allowed.lease_ms,
             classification=allowed.classification,
-            usage_terms=usage_terms,
+            usage_terms=offer.usage_terms,
             policy_version=BUILT_IN_POLICY.version,
             roster_version=self._membership.version,
         )
 
-    def _preview(
-        self,
-        holder: Identity,
-        allowed: Allow,
-        images: list[ImageRow],
-        starts: int,
-        factor: bool,
-        usage_terms: str,
-    ) -> dict[str, Any]:
+    def _preview(self, holder: Identity, allowed: Allow, offer: _Offer) -> dict[str, Any]:
         terms = self._terms(
-            holder, allowed, images, starts, list_hash=bytes(32), usage_terms=usage_terms,
-            salt=bytes(FACTOR_SALT_BYTES) if factor else None, capability_id=bytes(16),
+            holder, allowed, offer, list_hash=bytes(32), capability_id=bytes(16),
+            salt=bytes(FACTOR_SALT_BYTES) if offer.factor else None,
         )  # fmt: skip
-        return {**self._describe_new(terms, holder, allowed), "id": None}
+        return {
+            **self._describe_new(terms, holder, allowed),
+            "id": None,
+            "watermark": watermark_words(terms, holder.name, self._context.clock.now()),
+            "names": self._names(holder, offer),
+        }
+
+    def _names(self, holder: Identity, offer: _Offer) -> list[str]:
+        """Return what a holder is told that the pictures are called: a name is metadata too."""
+        told = offer.names
+        if told is None:
+            told = self._membership.role_of(holder.fingerprint) not in (None, GUEST)
+        return [
+            image.name
+            if told
+            else f"picture-{number}.{_EXTENSIONS.get(image.format, image.format)}"
+            for number, image in enumerate(offer.images, 1)
+        ]
 
     async def _prepare(
         self,
         drafts: Drafts,
         holder: Identity,
         allowed: Allow,
-        images: list[ImageRow],
-        starts: int,
-        factor: bool,
-        usage_terms: str,
+        offer: _Offer,
     ) -> _Issued:
         """Make a capability: its list is sealed on disk, its keyslot still to be written."""
         context, entropy = self._context, self._context.entropy
@@ -258,30 +316,28 @@ class Sharing:
             tuple(
                 ImageItem(
                     image_id=image.image_id,
-                    name=image.name,
+                    name=name,
                     format=image.format,
                     width=image.width,
                     height=image.height,
                     bytes=image.size,
                 )
-                for image in images
+                for image, name in zip(offer.images, self._names(holder, offer), strict=True)
             )
         )
         list_context = _list_context(self._membership.team_id, context.me, capability_id)
         sealed_list = await drafts.seal(listed, list_key, list_context)
         mix, proof_key, salt, phrase = NO_FACTOR_MIX, None, None, None
-        if factor:
+        if offer.factor:
             phrase, salt = generate_phrase(entropy), entropy(FACTOR_SALT_BYTES)
             secret = await asyncio.to_thread(factor_secret, phrase, salt)
             mix, proof_key = factor_mix(secret), factor_proof_key(secret)
         terms = self._terms(
             holder,
             allowed,
-            images,
-            starts,
+            offer,
             list_hash=image_list_hash(listed),
             salt=salt,
-            usage_terms=usage_terms,
             capability_id=capability_id,
         )
         signed = issue(terms=terms, issuer=context.identity)
@@ -311,7 +367,7 @@ class Sharing:
             list_key=list_key,
             list_blob_id=sealed_list.blob_id,
             slot=slot,
-            image_count=len(images),
+            image_count=len(offer.images),
             created_at=context.clock.now(),
             expires_at=terms.expires_at,
             opens_added=0,
@@ -323,6 +379,7 @@ class Sharing:
             revoked_at=None,
             revocation_seen=None,
             ended_at=None,
+            ownership=None if offer.ownership is None else encode_ownership(offer.ownership),
         )
         return _Issued(
             grant=grant,
@@ -345,6 +402,8 @@ class Sharing:
 
         def job(transaction: WriteTransaction) -> None:
             for one in issued:
+                # The roster may have changed while the capability was made.
+                self._membership.may_grant(one.grant.holder)
                 library.insert_blob(transaction.connection, one.list_blob, now=one.grant.created_at)
                 rows.insert_grant(transaction.connection, one.grant, pictures)
                 outbox.put(
@@ -402,6 +461,32 @@ class Sharing:
             "sentence": self._sentence(terms, holder),
             "changed_by_policy": list(allowed.changes),
         }
+
+
+def _ownership(credit: str, notice: str, terms: str) -> Ownership | None:
+    """Return the credit that was asked for; the usage terms stand beside it."""
+    if not credit and not notice:
+        return None
+    return Ownership(creator=credit, rights=notice, terms=terms)
+
+
+def _check_credit(offer: _Offer, allowed: Allow) -> None:
+    """Refuse a credit that the copies could not carry."""
+    if offer.ownership is None:
+        return
+    kind = parse_rendition(allowed.rendition).kind
+    if kind == "original":
+        raise UsageError(
+            "an original is shared as it is, without a credit",
+            hint="share clean copies, or leave out --credit and --copyright",
+        )
+    if kind == "clean" and not allowed.watermark:
+        for image in offer.images:
+            if image.format not in CREDITED_FORMATS:
+                raise UsageError(
+                    f"{image.name}: a clean copy of a {image.format.upper()} carries no credit",
+                    hint="share previews, or leave out --credit and --copyright",
+                )
 
 
 def _slot(grant: GrantRow) -> int:

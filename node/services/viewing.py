@@ -18,6 +18,7 @@ from node.errors import LockedError, TamperedError, UnreachableError, UsageError
 from node.imaging.formats import SNIFF_BYTES, sniff
 from node.imaging.pool import Pixels
 from node.services.context import Context
+from node.services.disclosing import Disclosing
 from node.services.entries import draft
 from node.services.files import make_folder, write_new_file
 from node.services.library import Library, Progress
@@ -56,6 +57,7 @@ from protocol.errors import LogError, Reason, Refused, RemoteError
 from protocol.identity import Identity, clean_text
 from protocol.limits import MAX_CLOCK_STEP_BACK_MS, MAX_NAME_BYTES, PIXELS_SHOWN_MS
 from protocol.messages import OpenRequest, Released
+from protocol.policy import GUEST, usable_rights
 from protocol.primitives import sha256
 
 _REACH_S: Final = 10.0
@@ -64,6 +66,10 @@ _REACH_S: Final = 10.0
 
 _ANSWER_S: Final = 20.0
 """How long an issuer may take to answer an open; a full queue of commits takes a second."""
+
+
+_CHECKS_KEPT: Final = 256
+"""Outcomes of checks that may still be asked for."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -155,6 +161,7 @@ class Viewing:
         witnessing: Witnessing,
         receiving: Receiving,
         library_service: Library,
+        disclosing: Disclosing,
         pixels: PixelStore,
         *,
         poke: Callable[[bytes], None],
@@ -165,8 +172,11 @@ class Viewing:
         self._witnessing = witnessing
         self._receiving = receiving
         self._library = library_service
+        self._disclosing = disclosing
         self._pixels = pixels
         self._poke = poke
+        self._checks: dict[bytes, asyncio.Future[tuple[str, ...]]] = {}
+        """What the newest opens were found to carry undeclared, by open id."""
         self._opening: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     # Open -----------------------------------------------------------------------------------------
@@ -224,6 +234,33 @@ class Viewing:
     def close_open(self, open_id: str) -> None:
         """Drop the pixels of an open."""
         self._pixels.drop(_open_id(open_id))
+
+    async def undeclared(self, open_id: str) -> list[str]:
+        """Return what an opened picture carries that its signed manifest does not declare.
+
+        Waits for the check, which an open does not wait for. Nothing for an open of long ago.
+        """
+        check = self._checks.get(_open_id(open_id))
+        return [] if check is None else list(await asyncio.shield(check))
+
+    def _check_disclosure(
+        self, open_id: bytes, row: HeldRow, manifest: Manifest, data: bytes, issuer: Identity
+    ) -> None:
+        """Begin to compare opened bytes with what their manifest says of them."""
+        outcome: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+
+        async def check() -> None:
+            found: tuple[str, ...] = ()
+            try:
+                found = await self._disclosing.check(issuer, row.capability_id, manifest, data)
+            finally:
+                # Also where the node stops: nobody waits for ever.
+                outcome.set_result(found)
+
+        self._checks[open_id] = outcome
+        while len(self._checks) > _CHECKS_KEPT:
+            del self._checks[next(iter(self._checks))]
+        self._peering.spawn(check())
 
     async def _derive(self, row: HeldRow, phrase: str | None) -> Factor:
         """Derive the second factor's values in a thread: it takes memory and a moment."""
@@ -334,6 +371,7 @@ class Viewing:
             row, image.image_id, open_id, release, "opened", issuer, head=answer.checkpoint
         )
         self._peering.spawn(self._witnessing.follow(link.session, issuer))
+        self._check_disclosure(open_id, row, manifest, data, issuer)
         return _Opened(open_id=open_id, manifest=manifest, release=release, data=data)
 
     async def _denied(
@@ -488,6 +526,13 @@ class Viewing:
                 "that capability does not allow saving",
                 hint="ask the issuer for one with the right save",
             )
+        role = self._membership.role_of(self._context.me) or GUEST
+        if "save" not in usable_rights(terms.rights, role):
+            raise Refused(
+                Reason.POLICY,
+                f"{role}s do not save",
+                hint="ask an administrator for another role in the team",
+            )
         chosen = await self._receiving.resolve_images(row, images)
         if out is not None:
             # Before an open is spent on what could not be written.
@@ -534,7 +579,12 @@ class Viewing:
         await self._log_with_receipt(
             row, image.image_id, opened.open_id, opened.release, "saved", issuer
         )
-        return {**kept, "sha256": digest, "bytes": len(opened.data)}
+        return {
+            **kept,
+            "sha256": digest,
+            "bytes": len(opened.data),
+            "undeclared": await self.undeclared(opened.open_id.hex()),
+        }
 
 
 class _SpentBeforeError(Exception):

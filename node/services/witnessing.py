@@ -6,6 +6,7 @@ Never here: tree arithmetic (``protocol.audit``) or the own log's writing.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from node.services.context import Context
@@ -36,6 +37,7 @@ class Witnessing:
         of its index: it was restored or cloned. It appends and releases nothing."""
         self._alarmed: set[tuple[bytes, str]] = set()
         """Alarms already raised in this run: a peer that comes again does not fill the log."""
+        self._alarming = asyncio.Lock()
 
     @classmethod
     async def load(cls, context: Context) -> Witnessing:
@@ -195,10 +197,6 @@ class Witnessing:
     # Alarms ---------------------------------------------------------------------------------------
 
     async def _alarm(self, member: Identity, detail: str, *, own: bool = False) -> None:
-        if (member.fingerprint, detail) in self._alarmed:
-            return
-        self._alarmed.add((member.fingerprint, detail))
-
         def job(transaction: WriteTransaction) -> None:
             if own:
                 set_meta(transaction.connection, _BEHIND, b"1")
@@ -212,5 +210,10 @@ class Witnessing:
                 )
             )
 
-        await self._context.database.write(job)
+        # Whoever is refused for a reason that was told before finds it in the log too.
+        async with self._alarming:
+            if (member.fingerprint, detail) in self._alarmed:
+                return
+            await self._context.database.write(job)
+            self._alarmed.add((member.fingerprint, detail))
         self._context.events.tell("alarm", name=member.name, detail=detail)

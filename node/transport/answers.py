@@ -11,30 +11,23 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from node.faults import report_fault
 from node.transport.outbox import Outbox
 from node.transport.streams import full_messages
 from protocol.channel.connection import Connection
 from protocol.channel.frames import DATA_BYTES
+from protocol.encoding import encode
 from protocol.errors import LocalProtocolError, Reason, Refused, SafelightError
-from protocol.messages import (
-    Answer,
-    Denied,
-    OpenRequest,
-    Released,
-    Request,
-    Streamed,
-    decode_request_untrusted,
-    encode_message,
-    encode_padded,
-)
+from protocol.messages import Denied, OpenRequest, Released, Streamed, encode_padded
 
 _TURN_BYTES: Final = 4 * DATA_BYTES
 """What a stream seals before the next one has its turn."""
 
-Reply: TypeAlias = Answer | tuple[Streamed, AsyncIterator[bytes]]
+Reply: TypeAlias = Struct | tuple[Streamed, AsyncIterator[bytes]]
 """What answers a request: a message, or one that says how many bytes follow and the bytes."""
 
 
@@ -54,11 +47,13 @@ class Answers:
         connection: Connection,
         outbox: Outbox,
         *,
-        answer: Callable[[Request], Awaitable[Reply]],
+        decode: Callable[[bytes], Any],
+        answer: Callable[[Any], Awaitable[Reply]],
         send: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._outbox = outbox
+        self._decode = decode
         self._handler = answer
         self._send = send
         self._answering: dict[int, _Answering] = {}
@@ -95,7 +90,7 @@ class Answers:
         padded = False
         try:
             try:
-                request = decode_request_untrusted(body)
+                request = self._decode(body)
                 padded = isinstance(request, OpenRequest)
                 reply = await self._handler(request)
             except Refused as refusal:
@@ -135,13 +130,13 @@ class Answers:
     async def _reply(self, request_id: int, reply: Reply, *, padded: bool) -> None:
         if isinstance(reply, tuple):
             head, pieces = reply
-            self._connection.send_answer(request_id, encode_message(head), stream_follows=True)
+            self._connection.send_answer(request_id, encode(head), stream_follows=True)
             self._send()
             await self._stream(request_id, head.length, pieces)
         elif padded and isinstance(reply, Released | Denied):
             self._connection.send_answer(request_id, encode_padded(reply))
         else:
-            self._connection.send_answer(request_id, encode_message(reply))
+            self._connection.send_answer(request_id, encode(reply))
 
     async def _stream(self, request_id: int, length: int, pieces: AsyncIterator[bytes]) -> None:
         """Send a stream as the peer and the link take it; break it off where it is not whole."""

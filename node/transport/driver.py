@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self, overload
+
+from msgspec import Struct
 
 from node.errors import UnreachableError
 from node.faults import report_fault
 from node.ports import Clock
 from node.transport.answers import Answers, Reply
+from node.transport.codec import NODE_CODEC, Codec
 from node.transport.link import Link
 from node.transport.outbox import Outbox
 from node.transport.streams import Inbox, IncomingStream
@@ -33,17 +36,9 @@ from protocol.channel.events import (
     StreamReset,
     StreamWritable,
 )
+from protocol.encoding import encode
 from protocol.errors import Reason, Refused, RemoteProtocolError
-from protocol.messages import (
-    Answer,
-    Denied,
-    Message,
-    OpenRequest,
-    Request,
-    decode_answer_untrusted,
-    decode_padded_untrusted,
-    encode_message,
-)
+from protocol.messages import Answer, Denied, Message, OpenRequest, decode_padded_untrusted
 
 _FLUSH_S: Final = 1.0
 """How long the last messages of a session may take to leave."""
@@ -67,7 +62,7 @@ class StreamBrokenError(UnreachableError):
 class Handler(Protocol):
     """Answers requests. It runs in a task of its own, cancelled where nobody waits any more."""
 
-    def __call__(self, session: Session, request: Request) -> Awaitable[Reply]:
+    def __call__(self, session: Session, request: Any) -> Awaitable[Reply]:
         """Return the reply, or raise Refused. Any other SafelightError refuses as unknown."""
         ...
 
@@ -79,12 +74,23 @@ class Session:
     """
 
     def __init__(
-        self, link: Link, connection: Connection, *, initiator: bool, clock: Clock, handler: Handler
+        self,
+        link: Link,
+        connection: Connection,
+        *,
+        initiator: bool,
+        clock: Clock,
+        handler: Handler,
+        codec: Codec,
+        relayed: bool,
     ) -> None:
         self._link = link
         self._connection = connection
         self._clock = clock
+        self._codec = codec
         self._loop = asyncio.get_running_loop()
+        self.relayed = relayed
+        """Whether a rendezvous carries it."""
         self.initiator = initiator
         """Whether this side dialled."""
         self.peer_key = b""
@@ -95,6 +101,10 @@ class Session:
         """Set once the session is over."""
         self.close_reason = ""
         """Why it is over: the code of ``ConnectionClosed``, ``lost`` or ``overrun``."""
+        self.heard_at = clock.monotonic()
+        """When the peer was last heard, in milliseconds of the monotonic clock."""
+        self.requests = 0
+        """How many requests there have been, in both directions."""
 
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -105,7 +115,11 @@ class Session:
         self._inboxes: dict[int, Inbox] = {}
         self._outbox = Outbox(link, overrun=partial(self._finish, "overrun"))
         self._answers = Answers(
-            connection, self._outbox, answer=partial(handler, self), send=self._send
+            connection,
+            self._outbox,
+            decode=codec.decode_request,
+            answer=partial(handler, self),
+            send=self._send,
         )
         self._reader = self._loop.create_task(self._read(), name="session reader")
         self._writer = self._loop.create_task(self._write(), name="session writer")
@@ -117,14 +131,30 @@ class Session:
 
     @classmethod
     async def open(
-        cls, link: Link, connection: Connection, *, initiator: bool, clock: Clock, handler: Handler
+        cls,
+        link: Link,
+        connection: Connection,
+        *,
+        initiator: bool,
+        clock: Clock,
+        handler: Handler,
+        codec: Codec = NODE_CODEC,
+        relayed: bool = False,
     ) -> Self:
         """Return a session once both sides have proved themselves.
 
         Raises SessionClosedError where they do not within the channel's handshake time. The
         link is the session's from here on.
         """
-        session = cls(link, connection, initiator=initiator, clock=clock, handler=handler)
+        session = cls(
+            link,
+            connection,
+            initiator=initiator,
+            clock=clock,
+            handler=handler,
+            codec=codec,
+            relayed=relayed,
+        )
         try:
             session._pump()
             await session._opened
@@ -135,8 +165,13 @@ class Session:
 
     @property
     def remote(self) -> tuple[str, int]:
-        """Address and port of the peer."""
+        """Address and port of the peer; of the rendezvous where that carries the session."""
         return self._link.remote
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request or a stream of either side is under way."""
+        return bool(self._asked or self._inboxes or len(self._answers))
 
     async def close(self, reason: str = "done") -> None:
         """End the session, tell the peer a short code why, and wait until nothing of it runs."""
@@ -147,7 +182,11 @@ class Session:
 
     # Asking ---------------------------------------------------------------------------------------
 
-    async def request(self, message: Message) -> Answer:
+    @overload
+    async def request(self, message: Message) -> Answer: ...
+    @overload
+    async def request(self, message: Struct) -> Struct: ...
+    async def request(self, message: Struct) -> Struct:
         """Send a request and return its answer.
 
         Raises Refused for a typed no, SessionClosedError, and RemoteError where the peer's
@@ -157,17 +196,21 @@ class Session:
         await stream.aclose()
         return answer
 
-    async def request_stream(self, message: Message) -> tuple[Answer, IncomingStream]:
+    @overload
+    async def request_stream(self, message: Message) -> tuple[Answer, IncomingStream]: ...
+    @overload
+    async def request_stream(self, message: Struct) -> tuple[Struct, IncomingStream]: ...
+    async def request_stream(self, message: Struct) -> tuple[Struct, IncomingStream]:
         """Send a request and return its answer and the bytes that follow it, if any.
 
         Raises as ``request`` does. The peer sends only what the reader keeps up with. A reader
         that wants no more calls ``aclose`` on the stream, is cancelled, or forgets it.
         """
-        body, stream = await self._ask(encode_message(message))
+        body, stream = await self._ask(encode(message))
         if isinstance(message, OpenRequest):
-            answer: Answer = decode_padded_untrusted(body)
+            answer: Struct = decode_padded_untrusted(body)
         else:
-            answer = decode_answer_untrusted(body)
+            answer = self._codec.decode_answer(body)
         if isinstance(answer, Denied):
             raise Refused(_reason_untrusted(answer))
         return answer, stream
@@ -180,6 +223,7 @@ class Session:
             if self.closed.is_set():
                 raise SessionClosedError(self.close_reason)
             request_id = self._connection.send_request(body)
+            self.requests += 1
         answered = self._asked[request_id] = self._loop.create_future()
         self._send()
         try:
@@ -213,6 +257,7 @@ class Session:
         connection = self._connection
         now = self._clock.monotonic()
         if data is not None:
+            self.heard_at = now
             connection.receive_data(data, now=now)
         connection.handle_timer(now=now)
         while (event := connection.next_event()) is not None:
@@ -254,6 +299,7 @@ class Session:
             self._opened.set_result(None)
 
     def _on_request(self, event: RequestReceived) -> None:
+        self.requests += 1
         self._answers.begin(event.request_id, event.body)
 
     def _on_cancelled(self, event: Cancelled) -> None:

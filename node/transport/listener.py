@@ -1,7 +1,7 @@
 """The listening end: accepts members' and strangers' WebSockets, within bounds.
 
 Belongs here: the TCP sockets, the bounds on those who have not proved a key, the
-one path.
+paths.
 Never here: who a key belongs to, or what a session is for (the handler).
 """
 
@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,14 +22,26 @@ from node.errors import NodeError
 from node.faults import report_fault
 from node.ports import Clock
 from node.transport.driver import Handler, Session, SessionClosedError
-from node.transport.websocket import CLOSE_S, MAX_FRAME_BYTES, PATH, WebSocketLink
+from node.transport.websocket import (
+    CLOSE_S,
+    JOIN_PATH,
+    MAX_FRAME_BYTES,
+    PATH,
+    WebSocketLink,
+)
 from protocol.channel.connection import Connection
 from protocol.channel.states import Role
-from protocol.limits import HANDSHAKE_TIMEOUT_MS
+from protocol.errors import SafelightError
+from protocol.limits import (
+    HANDSHAKE_TIMEOUT_MS,
+    JOINING_TIMEOUT_MS,
+    MAX_JOINING_MESSAGE_BYTES,
+)
 from protocol.primitives import Entropy
 
 _UNPROVED_S: Final = HANDSHAKE_TIMEOUT_MS / 1000
-"""From the TCP accept until the peer's key is proved, headers and upgrade included."""
+"""From the upgrade until a key is proved; half of it from the TCP accept to the upgrade."""
+_JOINING_S: Final = JOINING_TIMEOUT_MS / 1000
 _MAX_UNPROVED_PER_ADDRESS: Final = 16
 """An office behind one address redials at once after a power cut; a flood is more."""
 _MAX_UNPROVED: Final = 512
@@ -56,6 +68,9 @@ class Listener:
     ``host`` is a name or address; ``::`` stands for every address of both families. ``port`` 0
     takes a free one. ``team_id`` is asked at each new connection, since a node may join a team
     while it listens. ``on_session`` is called before the session's first request is answered.
+
+    While ``joining_open`` is true, ``on_joining`` is given each link of a newcomer and talks over
+    it until it returns; the link is closed then, or after the time that a joining may take.
     """
 
     def __init__(
@@ -69,6 +84,7 @@ class Listener:
         on_session: Callable[[Session], None],
         clock: Clock,
         entropy: Entropy,
+        on_joining: Callable[[WebSocketLink], Awaitable[None]] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -78,6 +94,9 @@ class Listener:
         self._on_session = on_session
         self._clock = clock
         self._entropy = entropy
+        self._on_joining = on_joining
+        self.joining_open = False
+        """Whether newcomers are let in: an invitation is open. Else the path is none."""
         self._http: _BoundedServer | None = None
         self._listening: list[asyncio.AbstractServer] = []
         self._sessions: set[Session] = set()
@@ -121,14 +140,19 @@ class Listener:
             await self._http.shutdown(CLOSE_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        joining = self.joining_open and request.path_qs == JOIN_PATH
         upgrade = web.WebSocketResponse(
-            compress=False, autoping=False, max_msg_size=MAX_FRAME_BYTES, timeout=CLOSE_S
+            compress=False,
+            autoping=False,
+            # The library takes a message only where it is shorter; ours are, but for joining.
+            max_msg_size=MAX_JOINING_MESSAGE_BYTES + 1 if joining else MAX_FRAME_BYTES,
+            timeout=CLOSE_S,
         )
         transport = request.transport
         if (
             transport is None
             or request.method != "GET"
-            or request.path_qs != PATH
+            or not (joining or request.path_qs == PATH)
             # No browser has business here, and nothing is to be negotiated.
             or "Origin" in request.headers
             or "Sec-WebSocket-Protocol" in request.headers
@@ -137,8 +161,22 @@ class Listener:
             return _not_found()
         upgrade.headers.update(_HEADERS)
         await upgrade.prepare(request)
-        await self._serve(WebSocketLink(upgrade, transport), transport)
+        link = WebSocketLink(upgrade, transport)
+        assert self._http is not None, "connections exist only after start"
+        self._http.upgraded(transport, _JOINING_S if joining else _UNPROVED_S)
+        await (self._join(link) if joining else self._serve(link, transport))
         return upgrade
+
+    async def _join(self, link: WebSocketLink) -> None:
+        assert self._on_joining is not None, "joining opens only where there is a handler"
+        try:
+            await self._on_joining(link)
+        except SafelightError:
+            pass
+        except Exception as error:  # noqa: BLE001  one newcomer must not end the node
+            report_fault("a joining", error)
+        finally:
+            await link.close()
 
     async def _serve(self, link: WebSocketLink, transport: asyncio.Transport) -> None:
         assert self._http is not None, "connections exist only after start"
@@ -184,9 +222,10 @@ class _BoundedServer(web.Server):
             len(self._unproved) >= _MAX_UNPROVED
             or self._per_address[address] >= _MAX_UNPROVED_PER_ADDRESS
         ):
-            transport.abort()
+            # Not yet: its reader begins a turn from now, and ends with a fault where nothing is.
+            asyncio.get_running_loop().call_soon(transport.abort)
             return
-        deadline = asyncio.get_running_loop().call_later(_UNPROVED_S, transport.abort)
+        deadline = asyncio.get_running_loop().call_later(_UNPROVED_S / 2, transport.abort)
         self._unproved[transport] = (address, deadline)
         self._per_address[address] += 1
 
@@ -210,6 +249,14 @@ class _BoundedServer(web.Server):
             self._per_address[address] -= 1
             if not self._per_address[address]:
                 del self._per_address[address]
+
+    def upgraded(self, transport: asyncio.Transport, seconds: float) -> None:
+        """Give a connection the time that what it has asked for may take."""
+        if (entry := self._unproved.get(transport)) is not None:
+            address, deadline = entry
+            deadline.cancel()
+            deadline = asyncio.get_running_loop().call_later(seconds, transport.abort)
+            self._unproved[transport] = (address, deadline)
 
     def abort_unproved(self) -> None:
         """Drop every connection whose peer has not proved a key."""

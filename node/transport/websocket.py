@@ -1,6 +1,6 @@
 """One channel's carrier: binary WebSocket messages, either end.
 
-Belongs here: the path, the bounds and settings of the WebSocket, sending and receiving.
+Belongs here: the paths, the bounds and settings of the WebSocket, sending and receiving.
 Never here: what the messages hold (``protocol.channel``), who dials or listens.
 The specification is docs/spec/websocket.md.
 """
@@ -16,7 +16,13 @@ import aiohttp
 from aiohttp import web
 
 PATH: Final = "/safelight/v1/channel"
-"""The one path a node serves."""
+"""Where a node serves channels."""
+JOIN_PATH: Final = "/safelight/v1/join"
+"""Where a node serves joining, while an invitation of it is open."""
+RENDEZVOUS_PATH: Final = "/safelight/v1/rendezvous"
+"""Where a rendezvous serves channels with itself."""
+CIRCUIT_PATH: Final = "/safelight/v1/circuit"
+"""Where a rendezvous serves the ends of circuits."""
 
 MAX_FRAME_BYTES: Final = 65_600
 """A Noise message has at most 65,535 bytes; more is refused before it is buffered."""

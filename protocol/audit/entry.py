@@ -52,6 +52,7 @@ EVENTS: Final = frozenset(
         "verified",
         "restored",
         "witness_alarm",
+        "manifest_alarm",
         "unlock_failed",
         "member_added",
         "incarnation_started",

@@ -7,7 +7,8 @@ Specification: docs/spec/capability.md, section 6.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Final
 
 import msgspec
 
@@ -24,6 +25,10 @@ from protocol.sealed_blob import BlobContext, plain_length_untrusted
 
 Groups = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_DISCLOSURES)]
 """Groups of metadata in plain words: ``position``, ``camera`` …"""
+
+
+EVERYTHING: Final = "everything"
+"""What an original keeps. Of any other rendition it declares nothing."""
 
 
 class Disclosure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,6 +113,18 @@ def match_terms(manifest: Manifest, terms: Terms, *, capability_hash: bytes) -> 
     """Raise AuthenticationError unless a manifest belongs to these terms."""
     if manifest.capability_hash != capability_hash or manifest.rendition != terms.rendition:
         raise AuthenticationError
+
+
+def undeclared(manifest: Manifest, found: Collection[str]) -> tuple[str, ...]:
+    """Return which groups of metadata opened bytes carry that their manifest does not declare.
+
+    ``found`` are the groups that the holder's own reader names. An issuer that declares less
+    than its bytes carry lies to its holder; only an original may carry everything.
+    """
+    kept = manifest.disclosure.kept
+    if manifest.rendition == "original" and EVERYTHING in kept:
+        return ()
+    return tuple(group for group in found if group not in kept)
 
 
 def match_ciphertext(manifest: Manifest, *, sha256: bytes, length: int, commitment: bytes) -> None:

@@ -522,7 +522,7 @@ async def enlist(
     welcome, _ = await administrator.node.membership.add(
         export_identity_file(local, places), role, addresses=administrator.node.addresses()
     )
-    _, trusted, _ = open_welcome_untrusted(welcome, recipient=local)
+    _, trusted, *_ = open_welcome_untrusted(welcome, recipient=local)
     return Mallory(local, trusted)
 
 

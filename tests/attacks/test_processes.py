@@ -88,7 +88,7 @@ async def _grant_evil(alice: Cli, bob: Cli, folder: Path) -> None:
     (folder / "mallory.id").write_bytes(export_identity_file(local, ()))
     add = ("team", "add", str(folder / "mallory.id"), "-o", str(folder / "welcome"))
     await asyncio.to_thread(alice.do, *add)
-    _, trusted, _ = open_welcome_untrusted((folder / "welcome").read_bytes(), recipient=local)
+    _, trusted, *_ = open_welcome_untrusted((folder / "welcome").read_bytes(), recipient=local)
     mallory = Mallory(local, trusted)
     status = await asyncio.to_thread(bob.do, "node", "status")
     host, _, port = status["listen"][0].rpartition(":")

@@ -18,10 +18,13 @@ from typing import Any
 BENCHMARKS = (
     "sealing",
     "imaging",
+    "stripping",
     "importing",
     "transport",
     "fetching",
+    "relay",
     "opening",
+    "recovery",
     "sharing",
     "log",
     "command",

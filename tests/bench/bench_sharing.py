@@ -39,7 +39,7 @@ async def _share(folder: Path) -> float:
             signed = sign_roster(
                 body, signers=(alice.node.context.identity,), team_id=trusted.team_id
             )
-            await alice.node.membership._accept(trusted.update_untrusted(signed), [signed])
+            await alice.node.membership._accept(trusted.update_untrusted(signed))
             names.append(name)
         images = await alice.import_pictures(PICTURES, size=(64, 43))
         begin = time.perf_counter()

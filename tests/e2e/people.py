@@ -62,11 +62,10 @@ class Cli:
                 "SAFELIGHT_PASSPHRASE_FILE": str(self.passphrase_file),
                 **self.environment,
             },
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,
+            **{"stdin": subprocess.DEVNULL, **options},
         )
 
     def run(self, *arguments: str) -> tuple[int, Any]:
@@ -92,7 +91,7 @@ class Cli:
     def set_up(self) -> None:
         """Make the identity and start the node on loopback."""
         self.do("init", "--name", self.name, "--recovery-out", str(self.folder / f"{self.name}.24"))
-        self.do("node", "start", "--listen", "127.0.0.1:0")
+        self.do("node", "start", "--listen", "127.0.0.1:0", "--no-mdns")
 
     def pid(self) -> int:
         """Return the node's process id."""

@@ -69,10 +69,35 @@ def test_what_the_policy_needs_and_this_build_lacks_is_refused(
 ) -> None:
     alice, _ = team
     (path,) = picture_files(tmp_path / "secret", 1, (400, 267))
-    image = alice.do("import", str(path), "--classification", "confidential")["images"][0]
+    image = alice.do("import", str(path), "--classification", "restricted")["images"][0]
 
-    assert image["classification"] == "confidential"
+    assert image["classification"] == "restricted"
     assert alice.refused("share", image["id"], "--to", "bob") == (3, "policy")
+
+
+def test_what_would_leave_is_said_and_a_clean_copy_leaves(team: list[Cli], tmp_path: Path) -> None:
+    alice, bob = team
+    (path,) = picture_files(tmp_path / "clean", 1, (420, 280))
+    image = alice.do("import", str(path))["images"][0]
+    share = ("share", image["id"], "--to", "bob", "--allow", "view,save", "--credit", "Zoë")
+
+    told = alice.do(*share, "--dry-run")
+
+    (picture,) = told["pictures"]
+    assert any("position" in line for line in picture["found"])
+    assert (picture["removed"], picture["kept"]) == (["exif", "gps"], ["ownership"])
+    (granted,) = alice.do(*share)["capabilities"]
+    assert granted["rendition"] == "clean"
+    bob.ready(granted["id"])
+    (file,) = bob.do("save", granted["id"], "-o", str(tmp_path / "out"))["files"]
+    copy = Path(file["path"]).read_bytes()
+    assert (len(copy), file["undeclared"]) == (picture["bytes"], [])
+    assert "Zoë".encode() in copy
+    assert b"ARITHMETIC" in path.read_bytes()
+    assert b"ARITHMETIC" not in copy
+    (marked,) = alice.do("share", image["id"], "--to", "bob", "--watermark")["capabilities"]
+    bob.ready(marked["id"])
+    assert bob.do("open", marked["id"])["opens_left"] == 9
 
 
 def test_nobody_by_that_name_is_exit_7_and_two_by_that_name_exit_2(

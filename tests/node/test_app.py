@@ -120,6 +120,8 @@ async def test_only_four_methods_answer_while_locked(home: Path) -> None:
             "name": "x", "identity_file": "", "welcome": "", "who": "x", "host": "x", "port": 1,
             "paths": [], "image": "x", "what": [], "to": [], "capability": "x", "open_id": "x",
             "width": 1, "height": 1, "out": "x", "images": [], "classification": "internal",
+            "role": "editor", "threshold": 1, "proposal": "x", "number": 1, "code": "x",
+            "address": "x", "secret": "x",
         }  # fmt: skip
         for method, kind in METHODS.items():
             if method in ("status", "unlock", "lock", "stop"):

@@ -25,7 +25,7 @@ async def call(person: Person, method: str, params: Params | None = None) -> Any
 
 
 def test_each_method_has_one_place_that_answers_it() -> None:
-    of_the_process = {"status", "stop", "unlock", "lock"}
+    of_the_process = {"status", "stop", "unlock", "lock", "doctor"}
 
     assert set(dispatch._METHODS) == set(METHODS) - set(STREAMS) - of_the_process
 

@@ -339,11 +339,34 @@ def test_what_a_role_of_today_lost_is_not_used_and_looking_stays(role: str) -> N
 # What a build cannot do
 
 
-@pytest.mark.parametrize("classification", ["confidential", "restricted"])
-def test_this_build_draws_no_watermark_and_so_does_not_share(classification: str) -> None:
-    decision = denied(classification, features=THIS_BUILD)
+def test_this_build_draws_watermarks_and_collects_no_approvals() -> None:
+    assert allowed("confidential", features=THIS_BUILD).watermark
+    assert "approval" in denied("confidential", holder="guest", features=THIS_BUILD).reason
+    assert "2 approvals" in denied("restricted", features=THIS_BUILD).reason
 
-    assert "watermark" in decision.reason
+
+@pytest.mark.parametrize(
+    ("classification", "request_", "rendition"),
+    [
+        ("internal", {"rights": ("view", "save")}, "clean"),
+        ("public", {"rights": ("save",)}, "clean"),
+        ("public", {"rights": ("view", "comment")}, "preview:2048"),
+        ("internal", {"rights": ("view", "save"), "rendition": "preview"}, "preview:2048"),
+        ("internal", {"rights": ("view", "save"), "rendition": "preview:900"}, "preview:900"),
+        ("confidential", {"rights": ("view", "save")}, "preview:2048"),
+        ("restricted", {"rights": ("view", "save")}, "preview:1600"),
+    ],
+)
+def test_who_may_save_gets_a_clean_copy_where_nothing_else_is_asked_for_and_allowed(
+    classification: str, request_: dict[str, Any], rendition: str
+) -> None:
+    assert allowed(classification, **request_).rendition == rendition
+
+
+def test_a_build_that_cannot_clean_gives_a_preview_to_save() -> None:
+    lacking = EVERYTHING - {Feature.CLEAN}
+
+    assert allowed(rights=("view", "save"), features=lacking).rendition == "preview:2048"
 
 
 @pytest.mark.parametrize(

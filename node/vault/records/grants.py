@@ -36,6 +36,7 @@ class GrantRow:
     revoked_at: int | None
     revocation_seen: int | None
     ended_at: int | None
+    ownership: bytes | None
 
     def __repr__(self) -> str:
         return f"GrantRow({self.capability_id.hex()})"
@@ -374,6 +375,24 @@ def insert_rendition(db: Connection, row: RenditionRow, now: int) -> None:
         f" VALUES ({', '.join('?' * len(RenditionRow.__slots__))}, ?)",
         (*(getattr(row, name) for name in RenditionRow.__slots__), now),
     )
+
+
+def copies_of_ended(db: Connection) -> list[tuple[bytes, bytes]]:
+    """Return (rendition id, blob id) of copies that only a capability needs that has ended.
+
+    Their spec names it: `preview:2048 for 3f9a…`.
+    """
+    return db.execute(
+        "SELECT r.rendition_id, r.blob_id FROM renditions r JOIN grants g"
+        " ON g.capability_id = unhex(substr(r.spec, instr(r.spec, ' for ') + 5))"
+        " WHERE r.spec LIKE '% for %' AND g.ended_at IS NOT NULL"
+    ).fetchall()
+
+
+def drop_copies(db: Connection, copies: list[tuple[bytes, bytes]]) -> None:
+    """Forget copies by (rendition id, blob id); the caller deletes the files after the commit."""
+    db.executemany("DELETE FROM renditions WHERE rendition_id = ?", [(one,) for one, _ in copies])
+    db.executemany("DELETE FROM blobs WHERE blob_id = ?", [(blob,) for _, blob in copies])
 
 
 def waiting_for_rendition(db: Connection, limit: int) -> list[tuple[GrantImageRow, GrantRow]]:

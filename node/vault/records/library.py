@@ -44,6 +44,19 @@ class BlobRow:
         return f"BlobRow({self.blob_id.hex()}, {self.kind})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarRow:
+    """A file that belongs to a picture."""
+
+    name: str
+    size: int
+    sha256: bytes
+    blob_id: bytes
+
+
+_MOST_CANDIDATES = 10_000
+"""Pictures compared in full for one hint: a few milliseconds."""
+
 _IMAGE = """
 SELECT i.image_id, i.name, i.classification, i.imported_at, v.version_id, v.number, v.format,
        v.width, v.height, v.bytes, v.sha256, v.blob_id
@@ -116,7 +129,12 @@ def _by_prefix(db: Connection, table: str, column: str, text: str) -> list[tuple
 
 
 def insert_image(
-    db: Connection, row: ImageRow, *, thumbnails: dict[int, bytes], provenance: bytes | None
+    db: Connection,
+    row: ImageRow,
+    *,
+    thumbnails: dict[int, bytes],
+    provenance: bytes | None,
+    likeness: bytes | None = None,
 ) -> None:
     """Add a picture with its first version; thumbnails map long edge to blob id."""
     db.execute(
@@ -126,7 +144,7 @@ def insert_image(
     )
     db.execute(
         "INSERT INTO versions (version_id, image_id, number, format, width, height, bytes, sha256,"
-        " blob_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " blob_id, created_at, likeness) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.version_id,
             row.image_id,
@@ -138,12 +156,50 @@ def insert_image(
             row.sha256,
             row.blob_id,
             row.imported_at,
+            likeness,
         ),
     )
     db.executemany(
         "INSERT INTO thumbnails (version_id, size, blob_id) VALUES (?, ?, ?)",
         [(row.version_id, size, blob_id) for size, blob_id in thumbnails.items()],
     )
+
+
+def similar_candidates(db: Connection, likeness: bytes) -> list[tuple[bytes, str, bytes]]:
+    """Return (id, name, likeness) of pictures that share a quarter of these 8 bytes."""
+    bands = [likeness[start : start + 2] for start in range(0, 8, 2)]
+    return db.execute(
+        "SELECT v.image_id, i.name, v.likeness FROM versions v JOIN images i USING (image_id)"
+        " WHERE substr(v.likeness, 1, 2) = ? OR substr(v.likeness, 3, 2) = ?"
+        " OR substr(v.likeness, 5, 2) = ? OR substr(v.likeness, 7, 2) = ? LIMIT ?",
+        (*bands, _MOST_CANDIDATES),
+    ).fetchall()
+
+
+def content_blob(db: Connection, image_id: bytes, sha256: bytes) -> bytes | None:
+    """Return the sealed file of the version of a picture with these original bytes, or None."""
+    row = db.execute(
+        "SELECT blob_id FROM versions WHERE image_id = ? AND sha256 = ?", (image_id, sha256)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def insert_sidecar(db: Connection, image_id: bytes, row: SidecarRow) -> None:
+    """Add a file that belongs to a picture."""
+    db.execute(
+        "INSERT INTO sidecars (image_id, name, bytes, sha256, blob_id) VALUES (?, ?, ?, ?, ?)",
+        (image_id, row.name, row.size, row.sha256, row.blob_id),
+    )
+
+
+def sidecars_of(db: Connection, image_id: bytes) -> list[SidecarRow]:
+    """Return the files that belong to a picture, by name."""
+    rows = db.execute(
+        "SELECT name, bytes AS size, sha256, blob_id FROM sidecars WHERE image_id = ?"
+        " ORDER BY name, sha256",
+        (image_id,),
+    ).fetchall()
+    return [as_row(SidecarRow, row) for row in rows]
 
 
 def classify(db: Connection, image_id: bytes, classification: str) -> None:

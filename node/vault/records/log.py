@@ -38,6 +38,15 @@ def newest(
     ]
 
 
+def indices_since(db: Connection, event: str, since: int) -> list[int]:
+    """Return where entries of an event stand since a time, Unix milliseconds, oldest first."""
+    found = db.execute(
+        "SELECT log_index FROM log_entries WHERE event = ? AND time >= ? ORDER BY log_index",
+        (event, since),
+    )
+    return [index for (index,) in found.fetchall()]
+
+
 def concerns(db: Connection, index: int, subjects: list[tuple[str, bytes]]) -> bool:
     """Say whether an entry is about all these (kind, reference)."""
     return all(

@@ -17,7 +17,7 @@ class OutboxRow:
 
     message_id: int
     kind: str
-    """``capability``, ``manifest``, ``amendment``, ``revocation`` or ``receipt``."""
+    """``capability``, ``manifest``, ``amendment``, ``revocation``, ``receipt`` or ``proposal``."""
     body: bytes
     capability_id: bytes | None
 
@@ -55,3 +55,54 @@ def drop_undelivered(db: Connection, capability_id: bytes) -> None:
         "DELETE FROM outbox WHERE capability_id = ? AND kind IN ('manifest', 'amendment')",
         (capability_id,),
     )
+
+
+def drop_body(db: Connection, body: bytes) -> None:
+    """Forget a proposal that waits for anybody: it has more signatures now."""
+    db.execute("DELETE FROM outbox WHERE kind = 'proposal' AND body = ?", (body,))
+
+
+def drop_for_former(db: Connection, peer: bytes) -> None:
+    """Forget what waits for somebody who is a member no more, but for revocations."""
+    db.execute("DELETE FROM outbox WHERE peer = ? AND kind != 'revocation'", (peer,))
+
+
+# Sealed copies that a rendezvous keeps for a peer who is away -------------------------------------
+
+
+def to_mail(
+    db: Connection, peer: bytes, *, before: int, limit: int, manifests: int
+) -> list[OutboxRow]:
+    """Return what waits for a peer and was not mailed since a moment, in order, manifests last.
+
+    Of manifests no more than would make ``manifests`` with those that were mailed.
+    """
+    rows = db.execute(
+        "SELECT message_id, kind, body, capability_id FROM outbox"
+        " WHERE peer = ? AND kind != 'manifest' AND coalesce(mailed_at, 0) <= ?"
+        " ORDER BY message_id LIMIT ?",
+        (peer, before, limit),
+    ).fetchall()
+    rows += db.execute(
+        "SELECT message_id, kind, body, capability_id FROM outbox"
+        " WHERE peer = ? AND kind = 'manifest' AND coalesce(mailed_at, 0) <= ?"
+        " ORDER BY message_id LIMIT max(0, ? - (SELECT count(*) FROM outbox"
+        "  WHERE peer = ? AND kind = 'manifest' AND mailed_at > ?))",
+        (peer, before, manifests, peer, before),
+    ).fetchall()
+    return [as_row(OutboxRow, row) for row in rows]
+
+
+def mailed(db: Connection, message_id: int, now: int) -> None:
+    """Note that a rendezvous keeps a copy of a statement, which stays until acknowledged."""
+    db.execute("UPDATE outbox SET mailed_at = ? WHERE message_id = ?", (now, message_id))
+
+
+def is_mailed(db: Connection, peer: bytes, capability_id: bytes) -> bool:
+    """Say whether a rendezvous keeps a copy of a capability that waits for a peer."""
+    row = db.execute(
+        "SELECT 1 FROM outbox WHERE peer = ? AND capability_id = ? AND kind = 'capability'"
+        " AND mailed_at IS NOT NULL",
+        (peer, capability_id),
+    ).fetchone()
+    return row is not None

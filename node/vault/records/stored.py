@@ -37,6 +37,7 @@ SELECT blob_id, kind,
     (SELECT i.name FROM versions v JOIN images i USING (image_id) WHERE v.blob_id = b.blob_id),
     (SELECT i.name FROM thumbnails t JOIN versions v USING (version_id)
        JOIN images i USING (image_id) WHERE t.blob_id = b.blob_id),
+    (SELECT i.name FROM sidecars s JOIN images i USING (image_id) WHERE s.blob_id = b.blob_id),
     (SELECT i.name FROM renditions r JOIN versions v USING (version_id)
        JOIN images i USING (image_id) WHERE r.blob_id = b.blob_id),
     (SELECT m.name FROM held_images m WHERE m.blob_id = b.blob_id),

@@ -28,9 +28,14 @@ CREATE TABLE versions (
   sha256      BLOB NOT NULL CHECK (length(sha256) = 32), -- of the original bytes
   blob_id     BLOB NOT NULL REFERENCES blobs,
   created_at  INTEGER NOT NULL,
+  likeness    BLOB CHECK (length(likeness) = 8),        -- difference hash; NULL where it says nothing
   UNIQUE (image_id, number)
 ) STRICT;
 CREATE INDEX versions_by_content ON versions (sha256);
+CREATE INDEX versions_by_likeness_1 ON versions (substr(likeness, 1, 2));
+CREATE INDEX versions_by_likeness_2 ON versions (substr(likeness, 3, 2));
+CREATE INDEX versions_by_likeness_3 ON versions (substr(likeness, 5, 2));
+CREATE INDEX versions_by_likeness_4 ON versions (substr(likeness, 7, 2));
 CREATE INDEX versions_by_blob ON versions (blob_id);
 
 CREATE TABLE thumbnails (
@@ -40,6 +45,16 @@ CREATE TABLE thumbnails (
   PRIMARY KEY (version_id, size)
 ) STRICT;
 CREATE INDEX thumbnails_by_blob ON thumbnails (blob_id);
+
+CREATE TABLE sidecars (             -- files that belong to a picture
+  image_id BLOB NOT NULL REFERENCES images ON DELETE CASCADE,
+  name     TEXT NOT NULL,
+  bytes    INTEGER NOT NULL,
+  sha256   BLOB NOT NULL CHECK (length(sha256) = 32),
+  blob_id  BLOB NOT NULL REFERENCES blobs,
+  PRIMARY KEY (image_id, name, sha256)
+) STRICT;
+CREATE INDEX sidecars_by_blob ON sidecars (blob_id);
 
 CREATE TABLE tags (
   image_id BLOB NOT NULL REFERENCES images ON DELETE CASCADE,
@@ -70,7 +85,7 @@ CREATE VIRTUAL TABLE image_search USING fts5 (
 
 CREATE TABLE blobs (
   blob_id       BLOB PRIMARY KEY CHECK (length(blob_id) = 16), -- names the file
-  kind          TEXT NOT NULL,      -- original thumbnail rendition image_list received received_list
+  kind          TEXT NOT NULL,      -- original thumbnail sidecar rendition image_list received received_list
   key           BLOB,               -- 32 bytes; NULL where the key is not ours to keep
   context       BLOB NOT NULL,      -- as sealed_blob.BlobContext encodes it
   sealed_bytes  INTEGER NOT NULL,
@@ -116,7 +131,8 @@ CREATE TABLE peer_addresses (
 CREATE TABLE renditions (
   rendition_id BLOB PRIMARY KEY CHECK (length(rendition_id) = 32),
   version_id   BLOB NOT NULL REFERENCES versions ON DELETE CASCADE,
-  spec         TEXT NOT NULL,       -- original, preview:2048, …
+  spec         TEXT NOT NULL,       -- original, clean, preview:2048, …; where not all capabilities
+                                    -- share the bytes, whose they are behind it
   blob_id      BLOB NOT NULL REFERENCES blobs,
   key          BLOB NOT NULL CHECK (length(key) = 32),        -- R
   commitment   BLOB NOT NULL CHECK (length(commitment) = 32), -- of the sealed blob
@@ -150,7 +166,8 @@ CREATE TABLE grants (
   received_at     INTEGER,          -- the holder's receipt says so
   revoked_at      INTEGER,
   revocation_seen INTEGER,
-  ended_at        INTEGER           -- revoked or expired, and the keyslot destroyed
+  ended_at        INTEGER,          -- revoked or expired, and the keyslot destroyed
+  ownership       BLOB              -- the credit that copies carry, NULL for none
 ) STRICT;
 CREATE INDEX grants_by_holder ON grants (holder);
 CREATE INDEX grants_live ON grants (expires_at) WHERE ended_at IS NULL;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,15 @@ IMAGE: dict[str, Any] = {
     "tags": ["press"],
     "albums": ["launch"],
 }
+NEW: dict[str, Any] = {
+    "album": None,
+    "duplicate": False,
+    "similar": [],
+    "path": "/p/harbour.jpg",
+    "moved": False,
+    "stays": "",
+}
+"""What an import says besides of a picture that was not there."""
 GRANTED: dict[str, Any] = {
     "id": ID,
     "holder": "bob",
@@ -61,6 +69,18 @@ HELD: dict[str, Any] = {
     "opens_left": 10,
     "usage_terms": "for the press",
     "sentence": "you may view 2 pictures of alice until 2090-01-31.",
+}
+FORETOLD: dict[str, Any] = {
+    "id": ID,
+    "name": "harbour.jpg",
+    "format": "jpeg",
+    "width": 2048,
+    "height": 1536,
+    "bytes": None,
+    "found": ["position 48.8500 N 2.3500 E"],
+    "removed": ["exif", "gps"],
+    "kept": ["icc"],
+    "problem": None,
 }
 OPENED: dict[str, Any] = {
     "image": ID,
@@ -115,7 +135,8 @@ CASES: list[tuple[str, str, Any, Params, str]] = [
     ("team create Desk", "team_create", TEAM, schema.TeamCreate(name="Desk"), "Desk, version 2"),
     ("team show", "team_show", TEAM, schema.Empty(), FINGERPRINT),
     ("peers", "peers",
-     [{"name": "bob", "fingerprint": FINGERPRINT, "path": "lan", "rtt_ms": 1.4}],
+     [{"name": "bob", "fingerprint": FINGERPRINT, "path": "lan", "why": "direct to 192.0.2.7:7421",
+       "rtt_ms": 1.4}],
      schema.Empty(), "1 ms"),
     ("peers add bob 192.0.2.7:7421", "peers_add", {},
      schema.PeersAdd(who="bob", host="192.0.2.7", port=7421), "192.0.2.7:7421"),
@@ -123,7 +144,7 @@ CASES: list[tuple[str, str, Any, Params, str]] = [
      schema.PeersAdd(who="bob", host="2001:db8::1", port=7421), "2001:db8::1"),
     ("peers remove bob", "peers_remove", {}, schema.PeersRemove(who="bob"), "bob"),
     ("import /p/a /p/b --album launch --tag press --tag sea --classification public", "import",
-     {"images": [{**IMAGE, "album": "launch", "duplicate": False}], "failed": []},
+     {"images": [{**IMAGE, **NEW, "album": "launch"}], "failed": []},
      schema.Import(paths=["/p/a", "/p/b"], album="launch", tags=["press", "sea"],
                    classification="public"), "harbour.jpg"),
     ("images", "images", [IMAGE], schema.Images(), "4000×3000"),
@@ -145,8 +166,15 @@ CASES: list[tuple[str, str, Any, Params, str]] = [
      {"capabilities": [{**GRANTED, "factor": "abandon ability able"}]},
      schema.Share(what=["a"], to=["bob"], factor=True), "shown this once: abandon ability able"),
     ("share a --to bob --dry-run", "share",
-     {"capabilities": [{**GRANTED, "id": None, "changed_by_policy": ["ends after 2 h"]}]},
+     {"capabilities": [{**GRANTED, "id": None, "changed_by_policy": ["ends after 2 h"],
+                        "watermark": "medium: bob", "names": ["picture-1.jpg"]}],
+      "pictures": [FORETOLD]},
      schema.Share(what=["a"], to=["bob"], dry_run=True), "by the policy: ends after 2 h"),
+    ("share a --to bob --dry-run --credit Ann --copyright Ann --no-names", "share",
+     {"capabilities": [{**GRANTED, "id": None, "names": ["picture-1.jpg"]}],
+      "pictures": [FORETOLD]},
+     schema.Share(what=["a"], to=["bob"], dry_run=True, credit="Ann",
+                  copyright_notice="Ann", names=False), "carries position 48.8500 N"),
     ("shares --album launch --to bob --state live", "shares", [SHARE],
      schema.Shares(album="launch", to="bob", state="live"), "live"),
     ("extend 3f9a --for 7d --opens 5", "extend", SHARE,
@@ -333,66 +361,6 @@ async def test_joining_without_anybody_to_compare_words_is_wrong_usage(
     assert (ran.code, ran.document["error"]["code"]) == (2, "usage")
     assert "--expect" in ran.document["error"]["hint"]
     assert served.node.calls == []
-
-
-# Import ------------------------------------------------------------
-
-
-async def test_a_path_is_made_absolute_for_the_node(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    served.node.results["import"] = {"images": [], "failed": []}
-
-    await served.run("import", "a.jpg", "./b")
-
-    assert served.node.called("import") == [
-        schema.Import(paths=[str(tmp_path / "a.jpg"), str(tmp_path / "b")])
-    ]
-
-
-async def test_a_file_that_is_no_picture_is_named_and_the_rest_goes_on(served: Served) -> None:
-    result = {
-        "images": [{**IMAGE, "album": None, "duplicate": False}],
-        "failed": [{"path": "/p/x.txt", "code": "unknown_format", "message": "no picture"}],
-    }
-    served.node.results["import"] = result
-
-    for_people = await served.run("import", "/p")
-    for_scripts = await served.run("import", "/p", "--json")
-
-    assert (for_people.code, for_scripts.code) == (0, 0)
-    assert "not imported: /p/x.txt: no picture" in for_people.err
-    assert (for_scripts.document, for_scripts.err) == (result, "")
-
-
-async def test_move_removes_what_the_vault_has_and_nothing_else(
-    served: Served, tmp_path: Path
-) -> None:
-    folder = tmp_path / "pictures"
-    (folder / "sub").mkdir(parents=True)
-    for name in ("safe.jpg", "sub/safe-too.jpg", "sub/failed.jpg"):
-        (folder / name).write_bytes(name.encode())
-    imported = [
-        {**IMAGE, "duplicate": False, "sha256": hashlib.sha256(name.encode()).hexdigest()}
-        for name in ("safe.jpg", "sub/safe-too.jpg")
-    ]
-    served.node.results["import"] = {"images": imported, "failed": []}
-
-    ran = await served.run("import", "--move", str(folder))
-
-    assert ran.code == 0
-    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "sub/failed.jpg"]
-
-
-async def test_move_removes_nothing_where_the_import_fails(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"a")
-    served.node.results["import"] = refusal("storage_full")
-
-    ran = await served.run("import", "--move", str(tmp_path / "a.jpg"))
-
-    assert ran.code == 1
-    assert (tmp_path / "a.jpg").exists()
 
 
 # Open and save ------------------------------------------------------------

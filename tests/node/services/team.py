@@ -125,7 +125,7 @@ class Person:
         capabilities: list[dict[str, Any]] = result["capabilities"]
         return capabilities
 
-    async def wait_ready(self, capability: str) -> dict[str, Any]:
+    async def wait_ready(self, capability: str, *, seconds: float = 15.0) -> dict[str, Any]:
         """Return a held capability once every picture of it is ready."""
 
         async def ready() -> dict[str, Any] | None:
@@ -134,7 +134,7 @@ class Person:
                     return one
             return None
 
-        return await eventually(ready)
+        return await eventually(ready, seconds=seconds)
 
     async def open(
         self, capability: str, image: str | None = None, **options: Any

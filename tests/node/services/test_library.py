@@ -19,6 +19,7 @@ from node.vault.errors import StorageFullError
 from protocol.errors import SafelightError
 from tests.node.services.conditions import alone, blob_files, flip_byte, full_index, writer_held
 from tests.node.services.team import Person, eventually
+from tests.support_pictures import landscape
 
 
 def pictures(folder: Path, *names: str, size: tuple[int, int] = (48, 32)) -> list[Path]:
@@ -119,6 +120,7 @@ async def test_bad_files_among_good_ones_are_named_and_the_rest_goes_on(tmp_path
             "pipe.jpg": "not_a_file",
             "loop.jpg": "unreadable",
             "nowhere.jpg": "unreadable",
+            "around": "not_a_file",
         }
         assert await healthy(alice)
 
@@ -560,3 +562,16 @@ async def test_an_import_is_committed_before_it_is_reported(tmp_path: Path) -> N
             return await found(alice) == ["one.jpg"]
 
         await eventually(there)
+
+
+async def test_a_picture_of_the_vault_is_inspected_with_what_its_file_tells(
+    tmp_path: Path,
+) -> None:
+    async with alone(tmp_path) as alice:
+        (tmp_path / "harbour.jpg").write_bytes(landscape())
+        await take(alice, tmp_path / "harbour.jpg")
+
+        told = await alice.node.library.inspect("harbour.jpg")
+
+    assert {"where", "device"} <= {one["group"] for one in told if one["plain"]}
+    assert any(one["sensitive"] for one in told)

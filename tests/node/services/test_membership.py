@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sqlcipher3.dbapi2 as sqlcipher
 
 from node.errors import NodeError, UnknownError, UsageError
 from node.imaging.pool import ImagingPool
-from node.services.membership import NoTeamError
+from node.services.standing import NoTeamError
+from node.vault.database import WriteTransaction
+from node.vault.records import team as rows
 from protocol.errors import LocalError, Reason, Refused, RemoteError, SafelightError
-from protocol.identity import format_fingerprint
-from tests.node.services.team import Person, join, new_person, team
+from protocol.identity import format_fingerprint, parse_identity_file_untrusted
+from tests.node.services.conditions import cancel_while_committing
+from tests.node.services.team import Person, eventually, join, new_person, team
 
 YEAR_MS = 366 * 86_400_000
 
@@ -230,6 +234,88 @@ async def test_versions_from_a_peer_are_taken_in_order_and_only_genuine(tmp_path
             assert len(await bob.events("member_added")) == 3
         finally:
             await other.node.close()
+
+
+async def test_a_roster_that_a_code_vouched_for_is_adopted_once(strangers: list[Person]) -> None:
+    alice, bob, carol = strangers
+    await alice.node.membership.create("Team")
+    await carol.node.membership.create("Other team")
+    person, _ = parse_identity_file_untrusted(bob.node.membership.identity_file([]))
+    assert await alice.node.membership.admit(person, "reviewer", [("127.0.0.1", 9)]) == "member"
+    known = await alice.read(rows.addresses)
+    assert known[bob.me] == [("127.0.0.1", 9)]
+    first = alice.node.membership.trusted
+
+    news = bob.node.membership.watch()
+    await bob.node.membership.adopt(first)
+
+    assert news.is_set()
+    assert await bob.read(rows.roster_versions) == list(first.signed_versions)
+    assert len(await bob.events("member_added")) == 2
+    await alice.node.administering.role("bob", "editor")
+    await bob.node.membership.adopt(alice.node.membership.trusted)
+    await bob.node.membership.adopt(first)
+    assert bob.node.membership.role_of(bob.me) == "editor"
+    assert bob.node.membership.version == 3
+    with pytest.raises(UsageError, match="another team"):
+        await bob.node.membership.adopt(carol.node.membership.trusted)
+
+
+async def test_a_roster_is_not_adopted_over_another_history_of_the_team(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        await alice.node.administering.role("bob", "admin")
+        await bob.node.peering.reach(alice.me, 10)
+
+        async def administrator() -> bool:
+            return bob.node.membership.role_of(bob.me) == "admin"
+
+        await eventually(administrator)
+        for person in (alice, bob):
+            await person.node.peering.close()
+        await alice.node.administering.renew()
+        bob.clock.advance(1)
+        await bob.node.administering.renew()
+
+        with pytest.raises(NodeError) as conflict:
+            await bob.node.membership.adopt(alice.node.membership.trusted)
+
+        assert conflict.value.code == "roster_conflict"
+        assert await bob.events("roster_changed")
+
+
+async def test_a_change_whose_caller_is_gone_is_whole(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        await cancel_while_committing(alice, alice.node.administering.remove("bob"))
+
+        stored = await alice.read(rows.roster_versions)
+        assert len(stored) == alice.node.membership.version == 3
+        assert alice.node.membership.may_release(bob.me) is Reason.NOT_MEMBER
+
+
+async def test_a_change_that_cannot_be_stored_changes_nothing(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+
+        def take_the_place(transaction: WriteTransaction) -> None:
+            rows.insert_roster(
+                transaction.connection, version=3, roster_hash=bytes(32), signed=b"in the way"
+            )
+
+        await alice.node.context.database.write(take_the_place)
+        with pytest.raises(sqlcipher.IntegrityError):
+            await alice.node.administering.remove("bob")
+        assert alice.node.membership.version == 2
+        assert alice.node.membership.may_release(bob.me) is None
+        assert await alice.events("member_removed") == []
+
+        await alice.node.context.database.write(
+            lambda transaction: (
+                transaction.connection.execute(
+                    "DELETE FROM roster_versions WHERE version = 3"
+                ).rowcount
+            )
+        )
+        await alice.node.administering.remove("bob")
+        assert alice.node.membership.version == 3
 
 
 async def test_a_member_is_found_by_name_and_fingerprint(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ async def test_one_release_of_a_500_picture_capability_opens_one_picture(tmp_pat
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         images = await alice.import_pictures(500, size=(64, 43))
         (granted,) = await alice.share([one["id"] for one in images], ["bob"])
-        held = await eventually(lambda: bob.wait_ready(granted["id"]), seconds=120)
+        held = await bob.wait_ready(granted["id"], seconds=120)
         row = await bob.node.receiving.resolve(granted["id"])
         assert row.holder_share is not None
         first = await bob.manifest(granted["id"], held["images"][0]["id"])

@@ -112,7 +112,9 @@ async def test_a_dry_run_says_what_would_be_granted_and_changes_nothing(tmp_path
         assert await bob.node.receiving.inbox() == []
         (shared,) = await alice.share([image["id"]], ["bob"], factor=True, opens=3, not_before="1h")
         assert len(shared["factor"].split()) >= 6
-        same = set(previewed) - {"id", "expires_at", "not_before", "sentence"}
+        assert (previewed["names"], previewed["watermark"]) == ([image["name"]], None)
+        only_told = {"names", "watermark"}
+        same = set(previewed) - {"id", "expires_at", "not_before", "sentence"} - only_told
         assert {key: shared[key] for key in same} == {key: previewed[key] for key in same}
 
 
@@ -143,16 +145,15 @@ async def test_the_policy_of_each_classification_is_kept_and_a_refusal_changes_n
             assert "90 days" in await refused("internal", duration="91d")
             assert "guests" in await refused("internal", to="guest")
             assert "internal" in await refused("public", "internal", duration="91d")
-            assert "watermark" in await refused("public", watermark=True)
-            assert "watermark" in await refused("confidential")
+            assert "watermark" in await refused("public", watermark=True, rendition="original")
             assert "watermark" in await refused("confidential", watermark=False)
-            assert "watermark" in await refused("public", "confidential")
+            assert "watermark" in await refused("public", "confidential", watermark=False)
             assert "preview" in await refused("confidential", rendition="original")
-            assert "watermark" in await refused("confidential", to="guest")
+            assert "preview" in await refused("confidential", rendition="clean")
+            assert "one approval" in await refused("confidential", to="guest")
             assert "guests" in await refused("restricted", to="guest")
-            assert "watermark" in await refused("restricted")
+            assert "2 approvals" in await refused("restricted")
             assert "1600" in await refused("restricted", rendition="preview:1601")
-            assert "clean" in await refused("public", rendition="clean")
             assert "lease" in await refused("public", lease="1h")
             assert await untouched(alice) == before
 
@@ -163,6 +164,7 @@ async def test_the_policy_of_each_classification_is_kept_and_a_refusal_changes_n
             ]:
                 (shared,) = await alice.share([pictures[what]], [to], duration=None, rendition=None)
                 terms = parse_terms_untrusted((await grant(alice, shared["id"])).terms)
+                assert not terms.watermark
                 assert terms.expires_at - terms.not_before == days * DAY_MS
                 assert (terms.rendition, terms.max_opens) == ("preview:2048", 10)
                 assert terms.classification == what

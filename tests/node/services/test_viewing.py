@@ -18,7 +18,7 @@ from node.services.viewing import PixelStore
 from node.transport.driver import Reply, Session
 from protocol.errors import Reason, Refused, RemoteError, SafelightError
 from protocol.messages import Done, FetchHead, Hello, OpenRequest, Released, Request
-from tests.node.services.conditions import blob_files, flip_byte, greet, raw_session
+from tests.node.services.conditions import blob_files, flip_byte, greet, raw_session, until
 from tests.node.services.team import Person, eventually, team
 from tests.node.transport.virtual import VirtualTimeLoop
 
@@ -229,6 +229,21 @@ async def test_both_sides_say_how_many_opens_of_several_pictures_are_left(tmp_pa
 
 
 # Save -----------------------------------------------------------------------------------------
+
+
+async def test_whose_role_became_narrower_opens_and_does_not_save(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        capability = await _shared(alice, bob, rights=["view", "save"])
+        await alice.node.administering.role("bob", "reviewer")
+        await until(lambda: bob.node.membership.role_of(bob.me) == "reviewer")
+
+        with pytest.raises(Refused, match="reviewers do not save") as caught:
+            await save(bob, capability, out=str(tmp_path / "out"))
+
+        assert caught.value.reason == Reason.POLICY
+        assert not (tmp_path / "out").exists()
+        assert await counts(alice, bob, capability) == (10, 10)
+        assert (await bob.open(capability))["opens_left"] == 9
 
 
 async def test_a_saved_picture_is_imported_with_where_it_came_from(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from protocol.capability.keys import NO_FACTOR_MIX, issuer_share
 from protocol.capability.manifest import (
+    EVERYTHING,
     Disclosure,
     Manifest,
     match_ciphertext,
     match_terms,
     rendition_context,
     sign_manifest,
+    undeclared,
     unwrap_rendition,
     verify_manifest_untrusted,
     version_hash,
@@ -50,6 +52,29 @@ def test_a_manifest_reads_back_as_it_was_signed() -> None:
     read = verify_manifest_untrusted(signed, issuer=ALICE.public, team_id=TEAM)
 
     assert case().manifest == read
+
+
+@pytest.mark.parametrize(
+    ("rendition", "kept", "found", "more"),
+    [
+        ("preview:2048", (), (), ()),
+        ("preview:2048", ("icc",), ("icc",), ()),
+        ("preview:2048", ("icc",), (), ()),
+        ("preview:2048", ("icc",), ("exif", "gps", "icc"), ("exif", "gps")),
+        ("clean", ("exif",), ("exif", "gps"), ("gps",)),
+        ("clean", (EVERYTHING,), ("gps",), ("gps",)),
+        ("original", (EVERYTHING,), ("exif", "gps"), ()),
+        ("original", ("exif",), ("exif", "gps"), ("gps",)),
+    ],
+)
+def test_only_an_original_carries_what_is_not_declared(
+    rendition: str, kept: tuple[str, ...], found: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    manifest = honest_manifest(
+        rendition=rendition, disclosure=Disclosure(removed=("gps",), kept=kept)
+    )
+
+    assert undeclared(manifest, found) == more
 
 
 def test_an_original_may_be_of_any_size() -> None:

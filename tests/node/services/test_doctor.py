@@ -1,0 +1,185 @@
+"""What a running node tells of its own health."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.imaging.messages import Wall, WallName, WallState
+from node.services.doctor import decoding
+from node.services.findings import Finding, State, described, report
+from node.vault.records import grants as rows
+from protocol.errors import Refused
+from tests.attacks.mallory import enlisted
+from tests.node.services.team import Person, eventually, team
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+async def found(person: Person, check: str) -> Finding:
+    """Return the finding of one check."""
+    (finding,) = [one for one in await person.node.look_at_health() if one.check == check]
+    return finding
+
+
+async def ended(person: Person) -> bool:
+    """Say whether the one capability that a person granted has ended, its secret destroyed."""
+    (grant,) = await person.read(rows.grants)
+    return grant.ended_at is not None
+
+
+def walls(**states: WallState) -> list[Wall]:
+    """Return walls that all stand but for those named."""
+    return [Wall(name=name, state=states.get(name.name, WallState.STANDS)) for name in WallName]
+
+
+def test_whole_walls_are_well() -> None:
+    finding = decoding(walls())
+
+    assert finding.state == State.OK
+    assert "Landlock" in finding.message
+    assert "seccomp" in finding.message
+
+
+def test_a_wall_that_the_system_does_not_have_is_a_warning_that_names_it() -> None:
+    finding = decoding(walls(SYSTEM_CALLS=WallState.UNSUPPORTED))
+
+    assert finding.state == State.WARNING
+    assert finding.message.startswith("this system cannot give decoders: no other system calls")
+    assert finding.hint
+
+
+def test_a_wall_that_decoding_did_not_survive_is_a_problem_that_names_it() -> None:
+    finding = decoding(walls(FILES=WallState.FAILED, NETWORK=WallState.UNSUPPORTED))
+
+    assert finding.state == State.PROBLEM
+    assert finding.message.startswith("pictures cannot be decoded behind: no files (Landlock);")
+
+
+def test_no_decoder_is_a_problem() -> None:
+    assert decoding([]).state == State.PROBLEM
+
+
+def test_a_process_that_was_not_protected_is_told_from_one_that_was() -> None:
+    script = (
+        "from node.services.doctor import core_dumps\n"
+        "from node.vault.process import protect_process\n"
+        "print(core_dumps().state)\n"
+        "protect_process()\n"
+        "print(core_dumps().state)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert said[1] == "ok"
+    if sys.platform == "linux":
+        assert said[0] == "problem"
+
+
+async def test_a_node_in_order_has_nothing_to_tell(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        for person in (alice, bob):
+            findings = await person.node.look_at_health()
+
+            assert [one.state for one in findings] == [State.OK] * 3
+            assert report(described(findings))["ok"]
+
+
+async def test_a_clock_that_was_moved_is_a_problem_until_it_is_accepted(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        (image,) = await alice.import_pictures(1)
+        (granted,) = await alice.share([image["id"]], ["bob"], duration="1h")
+        await bob.wait_ready(granted["id"])
+        manifest = await bob.manifest(granted["id"])
+
+        alice.clock.shift = 2 * HOUR_MS
+        alice.node.ending.deadlines_changed()
+        moved = await found(alice, "clock")
+
+        assert moved.state == State.PROBLEM
+        assert "+2.0 h" in moved.message
+        assert "--accept-clock" in moved.hint
+        assert await bob.ask(granted["id"], manifest) == "clock"
+        # What is over only by the moved clock is not destroyed.
+        assert not await ended(alice)
+
+        alice.node.accept_clock()
+
+        assert (await found(alice, "clock")).state == State.OK
+        assert await eventually(lambda: ended(alice))
+
+
+async def test_a_moved_clock_that_is_set_right_has_destroyed_nothing(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        (image,) = await alice.import_pictures(1)
+        (granted,) = await alice.share([image["id"]], ["bob"], duration="1h")
+        await bob.wait_ready(granted["id"])
+
+        alice.clock.shift = 30 * DAY_MS
+        alice.node.ending.deadlines_changed()
+        assert (await found(alice, "clock")).state == State.PROBLEM
+        alice.clock.shift = 0
+
+        assert (await found(alice, "clock")).state == State.OK
+        assert (await bob.open(granted["id"]))["width"] > 0
+
+
+async def test_a_clock_behind_the_log_is_a_problem(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice") as (alice,):
+        alice.clock.shift = -HOUR_MS // 2
+
+        finding = await found(alice, "clock")
+
+        assert finding.state == State.PROBLEM
+        assert finding.hint == "set the clock right"
+
+
+async def test_a_roster_that_ends_soon_is_a_warning_and_one_that_ended_a_problem(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (_alice, bob):
+        left = bob.node.membership.trusted.roster.expires_at - bob.clock.now()
+
+        bob.clock.advance(left - 7 * DAY_MS)
+        assert (await found(bob, "team")).state == State.WARNING
+        bob.clock.advance(8 * DAY_MS)
+        expired = await found(bob, "team")
+
+        assert expired.state == State.PROBLEM
+        assert "expired" in expired.message
+        assert "safelight team renew" in expired.hint
+
+
+async def test_an_alarm_is_a_problem_for_a_month(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        for _ in range(5):
+            mallory.log.append()
+        await mallory.dial(bob)
+        fork = mallory.log.copy()
+        fork.entries[3:] = []
+        for _ in range(9):
+            fork.append()
+        mallory.log = fork
+        with pytest.raises(Refused):
+            await mallory.dial(bob)
+
+        alarm = await found(bob, "log")
+        bob.clock.advance(31 * DAY_MS)
+
+        assert (alarm.state, alarm.code) == (State.PROBLEM, "fork")
+        assert "about the log of mallory" in alarm.message
+        assert (await found(bob, "log")).state == State.OK
+
+
+async def test_a_vault_that_was_restored_says_so(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice") as (alice,):
+        alice.node.witnessing.behind = True
+
+        restored = await found(alice, "log")
+
+        assert (restored.state, restored.code) == (State.PROBLEM, "fork")
