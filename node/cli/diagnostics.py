@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     DENIED = 3
     """The issuer, the roster or the policy says no; `error.code` names the reason."""
     UNREACHED = 4
-    """A peer or rendezvous was not reached in time, or a rendition was not ready in time."""
+    """A peer or rendezvous was not reached or had no room, or a rendition was not ready in time."""
     UNVERIFIED = 5
     """Tampering, corruption or a fork."""
     LOCKED = 6
@@ -46,7 +46,7 @@ _CODES: Final = {
     ExitCode.DENIED: (
         *("expired", "revoked", "exhausted", "not_yet", "not_member", "policy", "factor", "clock"),
     ),
-    ExitCode.UNREACHED: ("unreachable", "not_ready", "timeout"),
+    ExitCode.UNREACHED: ("unreachable", "not_ready", "timeout", "full", "busy"),
     ExitCode.UNVERIFIED: (
         *("tampered", "corrupt", "fork", "verification", "damaged"),
         *("authentication", "encoding", "log"),

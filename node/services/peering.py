@@ -182,10 +182,12 @@ class Peering:
 
     def online(self) -> set[bytes]:
         """Return the fingerprints of the members with a greeted link."""
-        return self._links.online()
+        return {one for one in self._links.online() if self._membership.member(one) is not None}
 
     def link(self, fingerprint: bytes) -> Link | None:
         """Return the greeted link to a member that new requests go over, or None."""
+        if self._membership.member(fingerprint) is None:
+            return None
         return self._links.best(fingerprint)
 
     def describe(self, fingerprint: bytes) -> dict[str, str]:
