@@ -98,11 +98,12 @@ class Links(dict[bytes, list[Link]]):
             self._spawn((surplus or links[-1:])[0].session.close())
 
     def forget(self, link: Link) -> None:
-        """Drop a link whose session is over."""
-        links = self[link.member.fingerprint]
-        links.remove(link)
-        if not links:
-            del self[link.member.fingerprint]
+        """Drop a link whose session is over; once is enough."""
+        links = self.get(link.member.fingerprint, [])
+        if link in links:
+            links.remove(link)
+            if not links:
+                del self[link.member.fingerprint]
 
     def greet(self, link: Link) -> None:
         """Let a link carry requests; those there were have to be heard again, or end."""

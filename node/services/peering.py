@@ -153,20 +153,24 @@ class Peering:
         return listener
 
     async def close(self) -> None:
-        """Stop dialling and close every link."""
+        """Stop listening and dialling, and close every link."""
+        if self._listener is not None:
+            await self._listener.close()
         tasks = [one.task for one in self._keeping.values()]
         tasks += [self._watch] if self._watch is not None else []
         for task in tasks:
             task.cancel()
-        running = list(self._tasks)
-        for work in running:
-            work.cancel()
-        await asyncio.gather(*tasks, *running, return_exceptions=True)
-        for links in list(self._links.values()):
-            for link in list(links):
-                await link.session.close()
-        if self._listener is not None:
-            await self._listener.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # What ends may begin something at its end; nothing new comes from outside any more.
+        while self._tasks or self._links:
+            running = list(self._tasks)
+            for work in running:
+                work.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for links in list(self._links.values()):
+                for link in list(links):
+                    await link.session.close()
+                    self._links.forget(link)
 
     @property
     def listening(self) -> list[Address]:

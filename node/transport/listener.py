@@ -134,9 +134,13 @@ class Listener:
             server.close()
         self._listening.clear()
         self.addresses.clear()
-        await asyncio.gather(*(session.close() for session in self._sessions))
         if self._http is not None:
+            # First those who are about to become sessions.
             self._http.abort_unproved()
+        while self._sessions:
+            await asyncio.gather(*(session.close() for session in self._sessions))
+            await asyncio.sleep(0)
+        if self._http is not None:
             await self._http.shutdown(CLOSE_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

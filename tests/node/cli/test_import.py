@@ -126,9 +126,11 @@ async def test_watching_imports_what_comes_until_ctrl_c(served: Served, tmp_path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whatever runs the tests may ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while len(served.node.called("import")) < 1:
                 await asyncio.sleep(0.05)
             (folder / "second.jpg").write_bytes(b"2")

@@ -98,6 +98,8 @@ async def test_ctrl_c_hangs_up_and_prints_no_second_document(served: Served) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whatever runs the tests may ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     await asyncio.wait_for(waiting.wait(), 60)
     assert process.stdout is not None

@@ -128,7 +128,7 @@ async def _clone_pictures(person: Person, image: str, count: int) -> None:
             )
             db.execute(
                 "INSERT INTO versions SELECT ?, ?, 1, format, width, height, bytes, sha256,"
-                " blob_id, created_at FROM versions WHERE image_id = ?",
+                " blob_id, created_at, likeness FROM versions WHERE image_id = ?",
                 (identifier, identifier, bytes.fromhex(image)),
             )
 
