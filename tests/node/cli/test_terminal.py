@@ -209,6 +209,8 @@ async def test_ctrl_c_hangs_up_and_exits_with_130(served: Served) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whatever runs the tests may ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     async with asyncio.timeout(20):
         await began.wait()
