@@ -150,7 +150,7 @@ class Teams:
     def _put(self, connection: SqlConnection, admission: Admission, signed: bytes) -> None:
         """Store a list that is in force from now on, without what those had whom it leaves out."""
         store.put_team(connection, admission.team_id, signed)
-        store.drop_mailboxes(connection, admission.team_id, self._left_out(admission))
+        store.drop_members(connection, admission.team_id, self._left_out(admission))
 
     def _take(self, admission: Admission) -> None:
         left_out = self._left_out(admission)

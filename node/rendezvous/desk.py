@@ -6,6 +6,7 @@ Never here: sockets and deadlines (``server``), or what the parts behind it keep
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -87,6 +88,8 @@ class Desk:
         self._claim_tries = Tries(per_minute=settings.claim_tries_per_minute, clock=clock)
         self._slot_tries = Tries(per_minute=settings.slot_tries_per_minute, clock=clock)
         self._uploads = Tries(per_minute=settings.admissions_per_minute, clock=clock)
+        self._addresses: Counter[str] = Counter()
+        """How many members attend from each address."""
         teams.removed = self._removed
 
     async def answer(self, visitor: Visitor, session: Session, request: NodeRequest) -> Reply:
@@ -107,6 +110,13 @@ class Desk:
         """Take note that a control session has ended."""
         if visitor.attendant is not None:
             self._presence.leave(visitor.attendant)
+            self._addresses[visitor.address] -= 1
+            if not self._addresses[visitor.address]:
+                del self._addresses[visitor.address]
+
+    def attended_from(self, address: str) -> bool:
+        """Say whether a member attends from an address."""
+        return address in self._addresses
 
     # Strangers ------------------------------------------------------------------------------------
 
@@ -122,7 +132,7 @@ class Desk:
             case Claim():
                 return await self._claim(visitor, request)
             case JoinSlot():
-                return self._join_slot(visitor, request)
+                return await self._join_slot(visitor, request)
             case _:
                 raise Refused(Reason.NOT_MEMBER)
 
@@ -132,6 +142,7 @@ class Desk:
             raise Refused(Reason.NOT_MEMBER)
         visitor.proved()
         attendant = visitor.attendant = Attendant(session, team_id=team_id, key=key)
+        self._addresses[visitor.address] += 1
         replaced = self._presence.arrive(attendant)
         if replaced is not None:
             replaced.hang_up("replaced")
@@ -154,14 +165,18 @@ class Desk:
         self._journal.tell("claimed", team=admission.team_id, version=admission.version)
         return Done()
 
-    def _join_slot(self, visitor: Visitor, request: JoinSlot) -> Circuit:
+    async def _join_slot(self, visitor: Visitor, request: JoinSlot) -> Circuit:
         if not self._slot_tries.allow(visitor.address):
             raise Refused(Reason.BUSY)
         slot = self._slots.find(request.number)
         host = self._presence.find(slot.team_id, slot.key)
         if host is None:
             raise Refused(Reason.NOT_READY)
+        # At once: nobody else is to find it while that is made durable.
         slot.used = True
+        await whole(self._slots.keep_used(slot))
+        if host is not self._presence.find(slot.team_id, slot.key):
+            raise Refused(Reason.NOT_READY)
         ours, theirs, session = self._relay.open(
             team_id=slot.team_id, owner=slot.key, other=None, slot=True
         )
@@ -184,11 +199,11 @@ class Desk:
             case Call():
                 return self._call(member, request)
             case OpenSlot():
-                slot = self._slots.open(team_id, key)
+                slot = await whole(self._slots.open(team_id, key))
                 self._metrics.slots += 1
                 return Slot(number=slot.number, expires_at=slot.expires_at)
             case CloseSlot():
-                self._slots.close(request.number, team_id, key)
+                await whole(self._slots.close(request.number, team_id, key))
                 return Done()
             case Deposit():
                 return await self._deposit(member, request)

@@ -47,6 +47,14 @@ class Metrics:
     refused: Counter[str] = field(default_factory=Counter, metadata={"help": "Refusals."})
     """By reason."""
 
+    def accepted(self) -> None:
+        """Count a connection."""
+        self.connections += 1
+
+    def turned_away(self) -> None:
+        """Count a connection over a bound."""
+        self.connections_refused += 1
+
 
 def render(metrics: Metrics, gauges: Mapping[str, int]) -> str:
     """Return counters and gauges in the Prometheus text format, version 0.0.4."""

@@ -91,17 +91,19 @@ class Turnstile:
         self._number = 0
         self._task: asyncio.Task[None] | None = None
 
-    async def enter(self, address: str) -> None:
-        """Wait for this address' next turn."""
-        future = asyncio.get_running_loop().create_future()
+    def enter(self, address: str) -> asyncio.Future[None]:
+        """Return what is done at this address' next turn; whoever cancels it leaves the line."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._waiting.get(address)
         if queue is None:
             queue = self._waiting[address] = deque()
             self._line_up(address)
+        while queue and queue[-1].done():
+            queue.pop()  # whoever comes and goes leaves no more behind than one
         queue.append(future)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._turn(), name="turnstile")
-        await future
+        return future
 
     def close(self) -> None:
         """Let nobody through any more."""

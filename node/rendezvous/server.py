@@ -19,7 +19,6 @@ from node.faults import report_fault
 from node.ports import Clock
 from node.rendezvous.admission import Teams
 from node.rendezvous.desk import Desk, Visitor
-from node.rendezvous.door import HEADERS, Door, address_of, not_found
 from node.rendezvous.folder import DataFolder
 from node.rendezvous.journal import Journal
 from node.rendezvous.link import ControlLink, hang_up_unheard
@@ -32,6 +31,7 @@ from node.rendezvous.settings import RendezvousSettings
 from node.rendezvous.slots import Slots
 from node.rendezvous.store import Store
 from node.transport.codec import Codec
+from node.transport.door import HEADERS, Bounds, Door, address_of, not_found
 from node.transport.driver import Session, SessionClosedError
 from node.transport.listener import ListenError
 from node.transport.websocket import (
@@ -69,6 +69,7 @@ class Rendezvous:
         folder: DataFolder,
         store: Store,
         teams: Teams,
+        slots: Slots,
         settings: RendezvousSettings,
         metrics: Metrics,
         journal: Journal,
@@ -92,7 +93,7 @@ class Rendezvous:
         self._clock = clock
         self._entropy = entropy
         self._presence = Presence()
-        self._slots = Slots(settings, clock=clock, entropy=entropy)
+        self._slots = slots
         self._relay = Relay(settings, metrics, clock=clock, entropy=entropy)
         self._mailbox = Mailbox(store, settings, metrics, folder=folder.path, clock=clock)
         self._desk = Desk(
@@ -111,7 +112,20 @@ class Rendezvous:
             in_all=settings.authentications_in_all_per_s,
             clock=clock,
         )
-        self._door = Door(self._handle, settings=settings, metrics=metrics)
+        self._door = Door(
+            self._handle,
+            bounds=Bounds(
+                per_address=settings.connections_per_address,
+                in_all=settings.connections_unproved,
+                request_bytes=settings.header_bytes,
+                request_s=settings.upgrade_s,
+                proof_s=settings.authentication_s,
+            ),
+            serves=(RENDEZVOUS_PATH, CIRCUIT_PATH).__contains__,
+            turn=self._turn,
+            accepted=metrics.accepted,
+            refused=metrics.turned_away,
+        )
         self._page = MetricsPage(metrics, self.gauges)
         self._sessions: set[Session] = set()
         self._listening: asyncio.AbstractServer | None = None
@@ -150,10 +164,12 @@ class Rendezvous:
             store = await Store.open(folder.database, failed=failed)
             undo.push_async_callback(store.close)
             teams = await Teams.load(store, settings)
+            slots = await Slots.load(store, settings, clock=clock, entropy=entropy)
             server = cls(
                 folder=folder,
                 store=store,
                 teams=teams,
+                slots=slots,
                 settings=settings,
                 metrics=Metrics(),
                 journal=Journal(write, clock=clock, entropy=entropy),
@@ -179,8 +195,7 @@ class Rendezvous:
         self._relay.close()
         await self._page.close()
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
-        self._door.abort_unproved()
-        await self._door.shutdown(CLOSE_S)
+        await self._door.shutdown()
         await asyncio.wait({self._sweeper})
         await self._store.close()
         self._folder.close()
@@ -227,6 +242,11 @@ class Rendezvous:
 
     # Connections ----------------------------------------------------------------------------------
 
+    def _turn(self, path: str, address: str) -> asyncio.Future[None] | None:
+        if path == CIRCUIT_PATH and self._desk.attended_from(address):
+            return None  # a member's, most likely, and those wait behind no stranger
+        return self._turnstile.enter(address)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         upgrade = web.WebSocketResponse(
             compress=False, autoping=False, max_msg_size=MAX_FRAME_BYTES, timeout=CLOSE_S
@@ -234,26 +254,18 @@ class Rendezvous:
         transport = request.transport
         if (
             transport is None
-            or request.method != "GET"
-            or request.path_qs not in (RENDEZVOUS_PATH, CIRCUIT_PATH)
             # No browser has business here, and nothing is to be negotiated.
             or "Origin" in request.headers
             or "Sec-WebSocket-Protocol" in request.headers
             or not upgrade.can_prepare(request)
         ):
             return not_found()
-        self._door.give(transport, self.settings.authentication_s)
         upgrade.headers.update(HEADERS)
+        await upgrade.prepare(request)
         if request.path_qs == CIRCUIT_PATH:
-            await upgrade.prepare(request)
             await self._serve_circuit(upgrade, transport)
         else:
-            address = address_of(transport)
-            await self._turnstile.enter(address)
-            if transport.is_closing():
-                return not_found()
-            await upgrade.prepare(request)
-            await self._serve_control(upgrade, transport, address)
+            await self._serve_control(upgrade, transport)
         return upgrade
 
     async def _serve_circuit(
@@ -271,9 +283,11 @@ class Rendezvous:
             await hang_up_unheard(transport)
 
     async def _serve_control(
-        self, upgrade: web.WebSocketResponse, transport: asyncio.Transport, address: str
+        self, upgrade: web.WebSocketResponse, transport: asyncio.Transport
     ) -> None:
-        visitor = Visitor(address=address, proved=partial(self._door.proved, transport))
+        visitor = Visitor(
+            address=address_of(transport), proved=partial(self._door.proved, transport)
+        )
         connection = Connection(
             role=Role.RESPONDER,
             static_secret=self._secret,
@@ -325,7 +339,7 @@ class Rendezvous:
             try:
                 self._relay.sweep()
                 if sweeps % _MAIL_SWEEPS == 1:
-                    self._slots.sweep()
+                    await self._slots.sweep()
                     await self._mailbox.sweep()
             except Exception as error:  # noqa: BLE001  one fault must not end the work for good
                 report_fault("the sweeper", error)

@@ -37,7 +37,11 @@ class RendezvousSettings:
     authentication_s: int = _limit(
         5, "from there to a proved key that attends, or a circuit's token: half-open ones end"
     )
-    header_bytes: int = _limit(8 * KIB, "a request with all its headers: ours have 300", least=1024)
+    header_bytes: int = _limit(
+        8 * KIB,
+        "a request with all its headers, and what is sent before its turn: ours have 300",
+        least=1024,
+    )
     authentications_per_s: int = _limit(5, "of one address: a handshake costs a millisecond")
     authentications_in_all_per_s: int = _limit(
         100, "of all addresses, in turn: a fifth of one core at most goes to strangers"

@@ -225,6 +225,46 @@ def put_pending(
     )
 
 
+# Slots -------------------------------------------------------------------------------------------
+
+
+class SlotRow(NamedTuple):
+    """A slot as it is kept."""
+
+    number: int
+    team_id: bytes
+    key: bytes
+    expires_at: int
+    used: int
+    """1 once its one circuit has been given away, else 0."""
+
+
+def slots(connection: SqlConnection) -> list[SlotRow]:
+    """Return every slot."""
+    found = connection.execute("SELECT number, team_id, key, expires_at, used FROM slots")
+    return [SlotRow(*row) for row in found.fetchall()]
+
+
+def put_slot(connection: SqlConnection, slot: SlotRow) -> None:
+    """Keep a slot; one of this number that is over makes room."""
+    connection.execute("INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?)", slot)
+
+
+def use_slot(connection: SqlConnection, number: int) -> None:
+    """Note that a slot's one circuit has been given away."""
+    connection.execute("UPDATE slots SET used = 1 WHERE number = ?", (number,))
+
+
+def drop_slot(connection: SqlConnection, number: int) -> None:
+    """Forget a slot."""
+    connection.execute("DELETE FROM slots WHERE number = ?", (number,))
+
+
+def drop_old_slots(connection: SqlConnection, now: int) -> None:
+    """Forget the slots whose time is over."""
+    connection.execute("DELETE FROM slots WHERE expires_at <= ?", (now,))
+
+
 # Mail --------------------------------------------------------------------------------------------
 
 
@@ -314,13 +354,14 @@ def drop_mail(
     )
 
 
-def drop_mailboxes(connection: SqlConnection, team_id: bytes, keys: Iterable[bytes]) -> None:
-    """Drop what waits for, or comes from, people who are no members any more."""
+def drop_members(connection: SqlConnection, team_id: bytes, keys: Iterable[bytes]) -> None:
+    """Drop mail for and from people who are no members any more, and their slots."""
     for key in keys:
         connection.execute(
             "DELETE FROM mail WHERE team_id = ? AND (recipient = ? OR sender = ?)",
             (team_id, key, key),
         )
+        connection.execute("DELETE FROM slots WHERE team_id = ? AND key = ?", (team_id, key))
 
 
 def drop_expired(connection: SqlConnection, now: int) -> int:

@@ -8,19 +8,16 @@ Never here: who a key belongs to, or what a session is for (the handler).
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import logging
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from node.errors import NodeError
 from node.faults import report_fault
 from node.ports import Clock
+from node.transport.door import HEADERS, Bounds, Door, not_found
 from node.transport.driver import Handler, Session, SessionClosedError
 from node.transport.websocket import (
     CLOSE_S,
@@ -35,25 +32,23 @@ from protocol.errors import SafelightError
 from protocol.limits import (
     HANDSHAKE_TIMEOUT_MS,
     JOINING_TIMEOUT_MS,
+    KIB,
     MAX_JOINING_MESSAGE_BYTES,
 )
 from protocol.primitives import Entropy
 
-_UNPROVED_S: Final = HANDSHAKE_TIMEOUT_MS / 1000
-"""From the upgrade until a key is proved; half of it from the TCP accept to the upgrade."""
 _JOINING_S: Final = JOINING_TIMEOUT_MS / 1000
-_MAX_UNPROVED_PER_ADDRESS: Final = 16
-"""An office behind one address redials at once after a power cut; a flood is more."""
-_MAX_UNPROVED: Final = 512
-"""Bounds memory and descriptors whatever the number of addresses."""
-_MAX_LINE_BYTES: Final = 1024
-"""Our request line and header lines are far shorter."""
-_MAX_HEADERS: Final = 16
+_BOUNDS: Final = Bounds(
+    # An office behind one address redials at once after a power cut; a flood is more.
+    per_address=16,
+    # Bounds memory and descriptors whatever the number of addresses.
+    in_all=512,
+    # Ours have 300.
+    request_bytes=8 * KIB,
+    request_s=HANDSHAKE_TIMEOUT_MS / 2000,
+    proof_s=HANDSHAKE_TIMEOUT_MS / 1000,
+)
 _BACKLOG: Final = 128
-
-# What strangers send is no news, and none of their text belongs in a log.
-_UNLOGGED: Final = logging.getLogger("safelight.transport")
-_UNLOGGED.disabled = True
 
 
 class ListenError(NodeError):
@@ -97,7 +92,7 @@ class Listener:
         self._on_joining = on_joining
         self.joining_open = False
         """Whether newcomers are let in: an invitation is open. Else the path is none."""
-        self._http: _BoundedServer | None = None
+        self._door: Door | None = None
         self._listening: list[asyncio.AbstractServer] = []
         self._sessions: set[Session] = set()
         self.addresses: list[tuple[str, int]] = []
@@ -105,20 +100,12 @@ class Listener:
 
     async def start(self) -> None:
         """Listen; ListenError where the address cannot be had."""
-        self._http = _BoundedServer(
-            self._handle,
-            access_log=None,
-            logger=_UNLOGGED,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
-            max_headers=_MAX_HEADERS,
-            lingering_time=0,
-        )
+        self._door = Door(self._handle, bounds=_BOUNDS, serves=self._serves)
         loop = asyncio.get_running_loop()
         try:
             for bound in await _bind(self._host, self._port):
                 # Some systems let connections in from here on, none earlier.
-                server = await loop.create_server(self._http, sock=bound, backlog=_BACKLOG)
+                server = await loop.create_server(self._door, sock=bound, backlog=_BACKLOG)
                 self._listening.append(server)
                 self.addresses.append(bound.getsockname()[:2])
         except OSError as error:
@@ -134,17 +121,20 @@ class Listener:
             server.close()
         self._listening.clear()
         self.addresses.clear()
-        if self._http is not None:
+        if self._door is not None:
             # First those who are about to become sessions.
-            self._http.abort_unproved()
+            self._door.abort_unproved()
         while self._sessions:
             await asyncio.gather(*(session.close() for session in self._sessions))
             await asyncio.sleep(0)
-        if self._http is not None:
-            await self._http.shutdown(CLOSE_S)
+        if self._door is not None:
+            await self._door.shutdown()
+
+    def _serves(self, path: str) -> bool:
+        return path == PATH or (path == JOIN_PATH and self.joining_open)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        joining = self.joining_open and request.path_qs == JOIN_PATH
+        joining = request.path_qs == JOIN_PATH
         upgrade = web.WebSocketResponse(
             compress=False,
             autoping=False,
@@ -155,19 +145,19 @@ class Listener:
         transport = request.transport
         if (
             transport is None
-            or request.method != "GET"
-            or not (joining or request.path_qs == PATH)
+            or not self._serves(request.path_qs)
             # No browser has business here, and nothing is to be negotiated.
             or "Origin" in request.headers
             or "Sec-WebSocket-Protocol" in request.headers
             or not upgrade.can_prepare(request)
         ):
-            return _not_found()
-        upgrade.headers.update(_HEADERS)
+            return not_found()
+        upgrade.headers.update(HEADERS)
         await upgrade.prepare(request)
         link = WebSocketLink(upgrade, transport)
-        assert self._http is not None, "connections exist only after start"
-        self._http.upgraded(transport, _JOINING_S if joining else _UNPROVED_S)
+        assert self._door is not None, "connections exist only after start"
+        if joining:
+            self._door.give(transport, _JOINING_S)
         await (self._join(link) if joining else self._serve(link, transport))
         return upgrade
 
@@ -183,7 +173,7 @@ class Listener:
             await link.close()
 
     async def _serve(self, link: WebSocketLink, transport: asyncio.Transport) -> None:
-        assert self._http is not None, "connections exist only after start"
+        assert self._door is not None, "connections exist only after start"
         connection = Connection(
             role=Role.RESPONDER,
             static_secret=self._static_secret,
@@ -198,7 +188,7 @@ class Listener:
             )
         except SessionClosedError:
             return
-        self._http.proved(transport)
+        self._door.proved(transport)
         self._sessions.add(session)
         try:
             self._on_session(session)
@@ -208,82 +198,6 @@ class Listener:
         finally:
             self._sessions.discard(session)
             await session.close()
-
-
-class _BoundedServer(web.Server):
-    """Drops connections over the bounds on those whose peer has not proved a key."""
-
-    def __init__(self, handler: Any, **settings: Any) -> None:
-        super().__init__(handler, **settings)
-        self._unproved: dict[asyncio.Transport, tuple[str, asyncio.TimerHandle]] = {}
-        self._per_address: Counter[str] = Counter()
-
-    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        """Give the connection its time, or drop it."""
-        super().connection_made(handler, transport)
-        address = _address_of(transport)
-        if (
-            len(self._unproved) >= _MAX_UNPROVED
-            or self._per_address[address] >= _MAX_UNPROVED_PER_ADDRESS
-        ):
-            # Not yet: its reader begins a turn from now, and ends with a fault where nothing is.
-            asyncio.get_running_loop().call_soon(transport.abort)
-            return
-        deadline = asyncio.get_running_loop().call_later(_UNPROVED_S / 2, transport.abort)
-        self._unproved[transport] = (address, deadline)
-        self._per_address[address] += 1
-
-    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
-        """Free its place."""
-        transport = self._connections.get(handler)
-        if transport is not None:
-            self.proved(transport)
-        super().connection_lost(handler, exc)
-
-    def __call__(self) -> web.RequestHandler:
-        """Return what reads one connection."""
-        return _Reader(self, loop=self._loop, **self._kwargs)
-
-    def proved(self, transport: asyncio.Transport) -> None:
-        """Count a connection no longer: its peer's key is proved, or it has ended."""
-        entry = self._unproved.pop(transport, None)
-        if entry is not None:
-            address, deadline = entry
-            deadline.cancel()
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
-
-    def upgraded(self, transport: asyncio.Transport, seconds: float) -> None:
-        """Give a connection the time that what it has asked for may take."""
-        if (entry := self._unproved.get(transport)) is not None:
-            address, deadline = entry
-            deadline.cancel()
-            deadline = asyncio.get_running_loop().call_later(seconds, transport.abort)
-            self._unproved[transport] = (address, deadline)
-
-    def abort_unproved(self) -> None:
-        """Drop every connection whose peer has not proved a key."""
-        for transport in list(self._unproved):
-            transport.abort()
-
-
-class _Reader(web.RequestHandler):
-    """Answers what is no HTTP like everything else that is no channel, and quotes none of it."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return the one answer."""
-        return _not_found()
-
-
-_HEADERS: Final = {"Server": "safelight"}
-"""Not the library's name and version, which would tell whom it is worth attacking."""
 
 
 async def _bind(host: str, port: int) -> list[socket.socket]:
@@ -303,24 +217,3 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
             one.close()
         raise
     return bound
-
-
-def _address_of(transport: asyncio.Transport) -> str:
-    """Return what stands for one host: its IPv4 address, or the network of its IPv6 address."""
-    peer = transport.get_extra_info("peername")
-    if not peer:
-        return ""
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(peer[0].partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address):
-            if address.ipv4_mapped is not None:
-                return str(address.ipv4_mapped)
-            # One host has a /64 to itself.
-            return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(peer[0])
-
-
-def _not_found() -> web.Response:
-    response = web.Response(status=404, headers=_HEADERS)
-    response.force_close()
-    return response

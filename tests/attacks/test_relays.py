@@ -465,7 +465,7 @@ async def all_mailed(person: Person) -> None:
 
 async def standing(person: Person) -> Any:
     """Return what mail could change."""
-    log = await person.node.auditing.entries(who=None, image=None, since=None, limit=100_000)
+    log = await person.node.log_reading.entries(who=None, image=None, since=None, limit=100_000)
     return (
         person.node.membership.version,
         person.node.membership.roster_hash,

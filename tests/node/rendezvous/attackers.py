@@ -69,12 +69,16 @@ async def _flood(port: int, source: str, number: int) -> None:
     """Send whatever may cost the server something, as fast as it is taken."""
     chance = random.Random(number)
     while True:
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+        with contextlib.suppress(OSError, EOFError):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, local_addr=(source, 0)
+            )
             try:
                 path = chance.choice((RENDEZVOUS_PATH, RENDEZVOUS_PATH, CIRCUIT_PATH))
                 if chance.random() < 0.8:
                     writer.write(upgrade_request(path))
+                    if chance.random() < 0.5:
+                        await reader.readuntil(b"\r\n\r\n")
                 for _ in range(20):
                     writer.write(binary_frame(chance.randbytes(chance.choice((32, 96, 60_000)))))
                     await writer.drain()

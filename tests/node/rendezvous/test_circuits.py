@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node.rendezvous import store
 from node.rendezvous.slots import Slots
 from node.system import SystemClock, system_entropy
 from node.transport.websocket import WebSocketLink
@@ -290,9 +291,43 @@ async def test_a_member_opens_few_slots_at_a_time(tmp_path: Path) -> None:
             assert (await bob.ask(OpenSlot(), Slot)).number not in numbers
 
 
-def test_numbers_are_short_while_few_are_taken_and_end_when_all_are() -> None:
-    slots = Slots(limits(slots_per_member=10**6), clock=SystemClock(), entropy=system_entropy)
-    taken = [slots.open(b"team", b"key").number for _ in range(40)]
+async def test_slots_outlive_a_restart_and_so_does_that_they_were_used(tmp_path: Path) -> None:
+    async with rendezvous(tmp_path) as server:
+        await claim(server.address, server.claim, "alice")
+        async with attending(server.address, "alice") as (alice,):
+            slots = [await alice.ask(OpenSlot(), Slot) for _ in range(3)]
+            first = await visitor(server.address, "first")
+            await first.ask(JoinSlot(number=slots[0].number), Circuit)
+            await alice.ask(CloseSlot(number=slots[1].number), Done)
+            await hang_up(first)
+    async with rendezvous(tmp_path, settings=limits(stranger_requests=100)) as server:
+        assert server.gauges()["open_slots"] == 2
+        async with attending(server.address, "alice") as (alice,):
+            newcomer = await visitor(server.address, "newcomer")
+            for over in slots[:2]:
+                assert await refusal(newcomer, JoinSlot(number=over.number)) is Reason.UNKNOWN
+            await newcomer.ask(JoinSlot(number=slots[2].number), Circuit)
+            assert (await alice.ring()).slot == slots[2].number
+            await hang_up(newcomer)
+
+
+async def test_slots_that_are_over_are_forgotten_at_a_start(tmp_path: Path) -> None:
+    async with rendezvous(tmp_path, settings=limits(slot_s=1)) as server:
+        await claim(server.address, server.claim, "alice")
+        async with attending(server.address, "alice") as (alice,):
+            slot = await alice.ask(OpenSlot(), Slot)
+    await until(lambda: SystemClock().now() >= slot.expires_at)
+    async with rendezvous(tmp_path) as server:
+        assert server.gauges()["open_slots"] == 0
+        assert await server._store.run(store.slots) == []
+
+
+async def test_numbers_are_short_while_few_are_taken(tmp_path: Path) -> None:
+    database = await store.Store.open(tmp_path / "rendezvous.db", failed=lambda: None)
+    settings = limits(slots_per_member=10**6)
+    slots = await Slots.load(database, settings, clock=SystemClock(), entropy=system_entropy)
+    taken = [(await slots.open(b"team", b"key")).number for _ in range(40)]
+    await database.close()
 
     assert max(taken) <= 99
     assert len(set(taken)) == 40

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,56 @@ async def test_row_42_one_address_holds_and_authenticates_little_at_a_time(tmp_p
             assert time.monotonic() - began > 1
 
 
+async def test_row_40_who_talks_before_their_turn_loses_it(tmp_path: Path) -> None:
+    settings = limits(authentications_per_s=1, authentications_in_all_per_s=1, authentication_s=60)
+    async with rendezvous(tmp_path, settings=settings) as server:
+        place = server_place(server)
+        with waiting_line(place) as line:
+            await until(lambda: server.gauges()["unproved_connections"] == line)
+            reader, writer = await asyncio.open_connection(place.host, place.port)
+            writer.write(upgrade_request(RENDEZVOUS_PATH))
+            await until(lambda: "127.0.0.1" in server._turnstile._waiting)
+            writer.write(bytes(settings.header_bytes))
+            async with asyncio.timeout(60):
+                assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+            writer.close()
+            # So long it counts against its address.
+            await until(lambda: server.gauges()["unproved_connections"] <= line)
+        await until(lambda: server.gauges()["unproved_connections"] == 0)
+
+
+async def test_row_40_circuits_of_members_wait_behind_no_stranger(tmp_path: Path) -> None:
+    settings = limits(authentications_in_all_per_s=1, authentication_s=60)
+    async with rendezvous(tmp_path, settings=settings) as server:
+        await claim(server.address, server.claim, "alice", "bob")
+        async with attending(server.address, "alice", "bob") as (alice, bob):
+            with waiting_line(server_place(server)) as line:
+                await until(lambda: server.gauges()["unproved_connections"] >= line - 2)
+                circuit = await alice.ask(Call(key=key_of("bob")), Circuit)
+                ours, theirs = await alice.join(circuit), await bob.join(await bob.ring())
+                await ours.send([b"past them all"])
+
+                assert await receive(theirs) == b"past them all"
+                await ours.close()
+                await theirs.close()
+
+
+@contextlib.contextmanager
+def waiting_line(place: RendezvousAddress) -> Iterator[int]:
+    """Let strangers of many other addresses ask for a session; give their number."""
+    line = [
+        socket.create_connection((place.host, place.port), source_address=(f"127.4.0.{n}", 0))
+        for n in range(1, 31)
+    ]
+    try:
+        for one in line:
+            one.sendall(upgrade_request(RENDEZVOUS_PATH))
+        yield len(line)
+    finally:
+        for one in line:
+            one.close()
+
+
 def server_place(server: Rendezvous) -> RendezvousAddress:
     return parse_rendezvous_address(server.address)
 
@@ -313,6 +364,8 @@ async def test_row_39_random_frames_leave_the_rendezvous_serving(
             reader, writer = await asyncio.open_connection(place.host, place.port)
             with contextlib.suppress(OSError):
                 writer.write(upgrade_request(chance.choice((RENDEZVOUS_PATH, CIRCUIT_PATH))))
+                async with asyncio.timeout(60):
+                    await reader.readuntil(b"\r\n\r\n")
                 for _ in range(20):
                     payload = chance.randbytes(chance.choice((0, 32, 48, 500, 65_536)))
                     first = chance.choice((0x82, 0x82, 0x82, chance.randrange(256)))

@@ -226,6 +226,15 @@ async def test_a_crowd_of_one_address_waits_behind_itself() -> None:
     turnstile.close()
 
 
+async def test_who_comes_and_goes_leaves_no_more_than_one_place_behind() -> None:
+    turnstile = Turnstile(per_address=1, in_all=1, clock=SystemClock())
+    for _ in range(100):
+        turnstile.enter("a crowd").cancel()
+
+    assert len(turnstile._waiting["a crowd"]) == 1
+    turnstile.close()
+
+
 # The disk ---------------------------------------------------------------------------------------
 
 

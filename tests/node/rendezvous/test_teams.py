@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from node.rendezvous import store
 from node.rendezvous.folder import DataFolderBusyError
 from node.transport.dialer import DialError
 from node.transport.driver import SessionClosedError
@@ -213,6 +214,8 @@ async def test_a_member_who_is_left_out_loses_session_circuits_slot_and_mail_at_
             await until(lambda: alice.online == {key_of("bob")})
             assert server.gauges()["open_circuits"] == 0
             assert server.gauges()["open_slots"] == 1
+            kept = await server._store.run(store.slots)
+            assert [slot.key for slot in kept] == [key_of("bob")]
             mail = Deposit(
                 recipient=key_of("dave"), mail_id=bytes(16), expires_at=2**43, sealed=b"s"
             )

@@ -101,7 +101,7 @@ async def test_who_cannot_be_dialled_is_reached_through_the_rendezvous(tmp_path:
             "path": "relay",
             "why": f"direct: connection refused at {host}:{port}; relayed through the rendezvous",
         }
-        assert bob.node.peering.describe(alice.me)["path"] == "relay"
+        await until(lambda: bob.node.peering.describe(alice.me)["path"] == "relay")
         (peer,) = await alice.node.peers()
         assert (peer["path"], peer["addresses"]) == ("relay", [f"{host}:{port}"])
         assert peer["rtt_ms"] is not None
@@ -477,21 +477,23 @@ async def test_a_rendezvous_that_joins_circuits_wrongly_gets_nobody_greeted(
         team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol),
         relaying_circuits() as circuits,
     ):
-        await strangers_by_address(alice, bob, carol)
-        attach(circuits, alice)
-        keys = {one.name: one.node.context.identity.public.agreement_key for one in (bob, carol)}
-        # Whoever calls bob is given carol.
-        attach(circuits, carol)
-        circuits.ends[keys["bob"]] = circuits.ends.pop(keys["carol"])
+        people = (alice, bob, carol)
+        await strangers_by_address(*people)
+        ends = [attach(circuits, one) for one in people]
+        # Whoever is called, somebody else is rung: not one circuit leads where it should.
+        circuits.ends = dict(zip(circuits.ends, [*ends[1:], ends[0]], strict=True))
         circuits.told()
-        await until(
-            lambda: alice.node.peering.describe(bob.me)["why"].endswith(
-                "rendezvous: whoever answers there is not them"
-            )
-        )
+        for one in people:
+            for other in people:
+                if other is not one:
+                    await until(
+                        lambda: one.node.peering.describe(other.me)["why"].endswith(  # noqa: B023
+                            "rendezvous: whoever answers there is not them"
+                        )
+                    )
 
-        assert alice.node.peering.online() == set()
-        assert carol.node.peering.online() == set()
+        assert circuits.circuits >= 6
+        assert [one.node.peering.online() for one in people] == [set()] * 3
 
 
 async def test_a_circuit_is_not_taken_for_another_or_for_a_direct_connection(

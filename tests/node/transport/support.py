@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from node.system import SystemClock, system_entropy
 from node.transport.dialer import dial
+from node.transport.door import Door
 from node.transport.driver import Handler, Reply, Session
 from node.transport.listener import Listener
 from protocol.channel.connection import Connection
@@ -33,7 +35,7 @@ LISTENER_KEY = x25519_public(LISTENER_SECRET)
 TEAM = bytes(range(2, 34))
 CLOCK = SystemClock()
 
-HELLO = Hello(roster_version=1, roster_hash=bytes(32), my_head=b"", your_head=b"")
+HELLO = Hello(roster_version=1, roster_hash=bytes(32), my_head=b"", your_head=b"", log_keys=0)
 FETCH = FetchRendition(rendition_id=bytes(32), offset=0)
 RELEASED = Released(
     issuer_share=bytes(32),
@@ -81,6 +83,14 @@ async def pieces(data: bytes, size: int) -> AsyncIterator[bytes]:
 async def collect(stream: AsyncIterator[bytes]) -> bytes:
     """Return everything a stream holds."""
     return b"".join([piece async for piece in stream])
+
+
+def bound(listens: Listener, **changes: float) -> Door:
+    """Change what a listener lets those take who have proved nothing; return its door."""
+    door = listens._door
+    assert door is not None
+    door.bounds = dataclasses.replace(door.bounds, **changes)  # type: ignore[arg-type]
+    return door
 
 
 @asynccontextmanager

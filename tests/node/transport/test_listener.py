@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from node.system import system_entropy
-from node.transport import listener as listener_module
 from node.transport.driver import Session
 from node.transport.listener import Listener, ListenError
 from node.transport.websocket import MAX_FRAME_BYTES, PATH
@@ -25,6 +24,7 @@ from tests.node.transport.support import (
     LISTENER_SECRET,
     TEAM,
     answer_done,
+    bound,
     dial_listener,
     listening,
     soon,
@@ -247,10 +247,8 @@ async def test_fragments_do_not_add_up_to_more_than_a_message(listens: Listener)
     assert closes_with(await raw.rest(), 1009)
 
 
-async def test_fragments_without_end_close_in_time(
-    listens: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "_UNPROVED_S", 2.0)
+async def test_fragments_without_end_close_in_time(listens: Listener) -> None:
+    bound(listens, request_s=1, proof_s=2)
     raw = await Raw.upgraded(listens)
     raw.frame(b"a", bits=0)
     for _ in range(1_000):
@@ -303,9 +301,9 @@ def closes_with(frames: bytes, code: int) -> bool:
 
 @pytest.mark.parametrize("said", [b"", b"GET / HT", upgrade()[:-2], upgrade()])
 async def test_whoever_does_not_prove_a_key_in_time_is_hung_up_on(
-    listens: Listener, said: bytes, monkeypatch: pytest.MonkeyPatch
+    listens: Listener, said: bytes
 ) -> None:
-    monkeypatch.setattr(listener_module, "_UNPROVED_S", 0.6)
+    bound(listens, request_s=0.3, proof_s=0.6)
     started = asyncio.get_running_loop().time()
     raw = await Raw.connect(listens)
     raw.writer.write(said)
@@ -315,10 +313,8 @@ async def test_whoever_does_not_prove_a_key_in_time_is_hung_up_on(
     assert 0.2 < asyncio.get_running_loop().time() - started < 20
 
 
-async def test_drops_of_a_request_buy_no_more_time(
-    listens: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "_UNPROVED_S", 0.4)
+async def test_drops_of_a_request_buy_no_more_time(listens: Listener) -> None:
+    bound(listens, request_s=0.2, proof_s=0.4)
     started = asyncio.get_running_loop().time()
     raw = await Raw.connect(listens)
 
@@ -334,10 +330,8 @@ async def test_drops_of_a_request_buy_no_more_time(
     assert asyncio.get_running_loop().time() - started < 15
 
 
-async def test_a_session_outlives_the_time_of_the_unproved(
-    listens: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "_UNPROVED_S", 3.0)
+async def test_a_session_outlives_the_time_of_the_unproved(listens: Listener) -> None:
+    bound(listens, request_s=1.5, proof_s=3)
     session = await dial_listener(listens)
     await asyncio.sleep(3.5)
 
@@ -371,10 +365,8 @@ async def test_members_do_not_count_as_strangers(listens: Listener) -> None:
         await session.close()
 
 
-async def test_strangers_in_all_are_bounded(
-    listens: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "_MAX_UNPROVED", 3)
+async def test_strangers_in_all_are_bounded(listens: Listener) -> None:
+    bound(listens, in_all=3)
     strangers = [await Raw.connect(listens) for _ in range(3)]
     await asyncio.sleep(0.05)
     one_more = await Raw.connect(listens)
@@ -384,9 +376,7 @@ async def test_strangers_in_all_are_bounded(
         stranger.writer.close()
 
 
-async def test_slow_strangers_leave_members_their_speed(
-    listens: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_strangers_leave_members_their_speed(listens: Listener) -> None:
     """Attack 40, with as many sockets as the bounds let in; SAFELIGHT_LONG tries many more."""
     count = 1_000 if os.environ.get("SAFELIGHT_LONG") else 200
     session = await dial_listener(listens)
@@ -412,10 +402,10 @@ async def test_slow_strangers_leave_members_their_speed(
 
 
 async def test_a_line_that_is_slow_both_ways_is_given_time_for_the_handshake_too(
-    listens: Listener, monkeypatch: pytest.MonkeyPatch
+    listens: Listener,
 ) -> None:
     """The handshake has its own time, which begins with the upgrade."""
-    monkeypatch.setattr(listener_module, "_UNPROVED_S", 6)
+    bound(listens, request_s=3, proof_s=6)
     raw = await Raw.connect(listens)
     await asyncio.sleep(1)
     raw.writer.write(upgrade())

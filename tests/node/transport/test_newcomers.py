@@ -23,6 +23,7 @@ from tests.node.transport.support import (
     LISTENER_SECRET,
     TEAM,
     answer_done,
+    bound,
     dial_listener,
     soon,
 )
@@ -103,9 +104,9 @@ async def test_a_message_over_its_bound_ends_the_link() -> None:
 async def test_a_joining_may_take_longer_than_a_handshake_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listener_module, "_UNPROVED_S", 2.0)
     monkeypatch.setattr(listener_module, "_JOINING_S", 3)
     async with inviting(echo) as listens:
+        bound(listens, request_s=1, proof_s=2)
         slow = await knock(listens)
         silent = await knock(listens)
         await asyncio.sleep(1)
@@ -117,18 +118,14 @@ async def test_a_joining_may_take_longer_than_a_handshake_but_not_for_ever(
         await asyncio.gather(slow.close(), silent.close())
 
 
-async def test_newcomers_count_among_those_who_have_proved_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(listener_module, "_MAX_UNPROVED_PER_ADDRESS", 3)
+async def test_newcomers_count_among_those_who_have_proved_nothing() -> None:
     async with inviting(echo) as listens:
+        door = bound(listens, per_address=3)
         links = [await knock(listens) for _ in range(3)]
         with pytest.raises(UnreachableError):
             await knock(listens)
         await asyncio.gather(*(link.close() for link in links))
-        assert listens._http is not None
-        unproved = listens._http._unproved
-        await soon(lambda: not unproved)
+        await soon(lambda: not door.unproved)
 
         await (await knock(listens)).close()
 
