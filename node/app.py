@@ -200,9 +200,11 @@ class App:
             "fingerprint": None,
             "peers": 0,
             "log_size": None,
+            "log": None,
             "mdns": None,
             "rendezvous": None,
             "notice": None,
+            "alarms": [],
             "decoding": {wall.name.value: wall.state.value for wall in self._imaging.walls},
         }
         if node is None:
@@ -217,7 +219,9 @@ class App:
             "mdns": node.nearby.describe(),
             "rendezvous": node.rendezvous.describe(),
             "log_size": 0 if head is None else head.size,
-            "notice": node.membership.notice(),
+            "log": node.incarnations.describe(),
+            "notice": node.incarnations.notice() or node.membership.notice(),
+            "alarms": await node.describe_alarms(),
         }
 
     async def _doctor(self, *, accept_clock: bool) -> dict[str, Any]:
@@ -236,6 +240,7 @@ class App:
             else:
                 # Also where it is unlocked already: a wrong passphrase is never called right.
                 await self._node.context.vault.check_passphrase(passphrase)
+                await self._node.log_keys.roll_if_due()
                 self._node.pixels.open()
             self._locked_by_user = False
         return await self._status()

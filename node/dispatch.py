@@ -16,7 +16,9 @@ import msgspec
 from node.control import schema
 from node.control.schema import Params
 from node.errors import UsageError
+from node.services.crediting import Wish
 from node.services.library import Progress
+from node.services.verified import note_verified
 from node.unlocked import Unlocked, split_address
 
 Method: TypeAlias = Callable[[Unlocked, Any, Progress], Awaitable[Any]]
@@ -30,7 +32,7 @@ async def call(node: Unlocked, method: str, params: Params, progress: Progress) 
 def stream(node: Unlocked, method: str, params: Params) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the events of a streaming method of an unlocked node."""
     if isinstance(params, schema.AuditLog):
-        return node.auditing.follow(**msgspec.structs.asdict(params))
+        return node.log_reading.follow(**msgspec.structs.asdict(params))
     return node.context.events.listen()
 
 
@@ -187,10 +189,40 @@ async def _thumbnail(node: Unlocked, params: schema.Thumbnail, _progress: Progre
     return {"data": _encode(await node.library.thumbnail(params.image, params.size))}
 
 
+async def _thumbnails(node: Unlocked, params: schema.Thumbnails, _progress: Progress) -> Any:
+    found = await node.browsing.thumbnails(params.images, params.size)
+    return {"thumbnails": {name: _encode(data) for name, data in found.items()}}
+
+
+async def _browse(node: Unlocked, params: schema.Browse, _progress: Progress) -> Any:
+    return await node.browsing.page(**msgspec.structs.asdict(params))
+
+
 async def _export(node: Unlocked, params: schema.Export, progress: Progress) -> Any:
-    return await node.library.export(
-        params.what, out=params.out, rendition=params.rendition, progress=progress
+    return await node.exporting.export(
+        params.what,
+        out=params.out,
+        rendition=params.rendition,
+        wish=_wish(params),
+        progress=progress,
     )
+
+
+async def _album_credit(node: Unlocked, params: schema.AlbumCredit, _progress: Progress) -> Any:
+    return await node.crediting.album(params.album, _wish(params))
+
+
+def _wish(params: schema.Export | schema.AlbumCredit) -> Wish:
+    return Wish(
+        credit=params.credit,
+        copyright_notice=params.copyright_notice,
+        terms=params.terms,
+        no_credit=params.no_credit,
+    )
+
+
+async def _watermark(node: Unlocked, params: schema.Watermark, _progress: Progress) -> Any:
+    return await node.marking.logo(params.logo, remove=params.no_logo)
 
 
 # Sharing ------------------------------------------------------------------------------------------
@@ -202,6 +234,14 @@ async def _share(node: Unlocked, params: schema.Share, _progress: Progress) -> A
 
 async def _shares(node: Unlocked, params: schema.Shares, _progress: Progress) -> Any:
     return await node.granted.shares(**msgspec.structs.asdict(params))
+
+
+async def _shares_reissue(node: Unlocked, params: schema.SharesReissue, _progress: Progress) -> Any:
+    return await node.reissuing.reissue(**msgspec.structs.asdict(params))
+
+
+async def _access_review(node: Unlocked, params: schema.AccessReview, _progress: Progress) -> Any:
+    return await (node.reviewing.sign_off() if params.sign_off else node.reviewing.review())
 
 
 async def _revoke(node: Unlocked, params: schema.Revoke, _progress: Progress) -> Any:
@@ -248,15 +288,112 @@ async def _save(node: Unlocked, params: schema.Save, progress: Progress) -> Any:
 
 
 async def _audit_log(node: Unlocked, params: schema.AuditLog, _progress: Progress) -> Any:
-    return await node.auditing.entries(**msgspec.structs.asdict(params))
+    return await node.log_reading.entries(**msgspec.structs.asdict(params))
 
 
-async def _audit_verify(node: Unlocked, _params: Params, _progress: Progress) -> Any:
-    return await node.auditing.verify()
+async def _audit_alarms(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.describe_alarms(past=True)
+
+
+async def _audit_alarm_clear(node: Unlocked, params: schema.AuditAlarm, _progress: Progress) -> Any:
+    row = await node.witnessing.alarms.clear(params.alarm)
+    return {"id": row.alarm_id, "name": node.membership.name_of(row.fingerprint)}
+
+
+async def _audit_evidence(node: Unlocked, params: schema.AuditEvidence, _progress: Progress) -> Any:
+    row = await node.witnessing.alarms.row(params.alarm)
+    return {
+        "id": row.alarm_id,
+        "name": node.membership.name_of(row.fingerprint),
+        "origin": row.origin,
+        "kind": row.kind,
+        "detail": row.detail,
+        "first": _readable(row.first),
+        "second": _readable(row.second),
+        "evidence": None if row.evidence is None else _encode(row.evidence),
+    }
+
+
+async def _audit_witness_add(
+    node: Unlocked, params: schema.AuditWitnessAdd, _progress: Progress
+) -> Any:
+    return await node.outside.add(params.url, params.vkey)
+
+
+async def _audit_witness_list(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.outside.list()
+
+
+async def _audit_witness_remove(
+    node: Unlocked, params: schema.AuditWitnessRemove, _progress: Progress
+) -> Any:
+    return await node.outside.remove(params.url)
+
+
+async def _audit_witness_serve(
+    node: Unlocked, params: schema.AuditWitnessServe, _progress: Progress
+) -> Any:
+    if params.off or params.listen is not None:
+        return await node.serving.listen(params.listen)
+    return node.serving.describe()
+
+
+async def _audit_page(node: Unlocked, params: schema.AuditPage, _progress: Progress) -> Any:
+    return await node.log_reading.page(**msgspec.structs.asdict(params))
+
+
+async def _audit_state(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return await node.audit_state()
+
+
+async def _audit_prove(node: Unlocked, params: schema.AuditProve, _progress: Progress) -> Any:
+    return await node.evidence_packs.prove(**msgspec.structs.asdict(params))
+
+
+async def _audit_export(node: Unlocked, params: schema.AuditExport, progress: Progress) -> Any:
+    return await node.evidence_packs.export(**msgspec.structs.asdict(params), progress=progress)
+
+
+async def _audit_reconcile(
+    node: Unlocked, params: schema.AuditReconcile, progress: Progress
+) -> Any:
+    return await node.reconciling.reconcile(**msgspec.structs.asdict(params), progress=progress)
+
+
+async def _audit_verify(node: Unlocked, _params: Params, progress: Progress) -> Any:
+    report = await node.log_verifying.verify(progress)
+    facts = {"size": str(report["size"]), "problems": str(len(report["problems"]))}
+    await note_verified(node.context, "log", ok=report["ok"], facts=facts)
+    return report
+
+
+async def _audit_erase(node: Unlocked, params: schema.AuditErase, _progress: Progress) -> Any:
+    return await node.erasing.erase(**msgspec.structs.asdict(params))
+
+
+async def _audit_who_could(
+    node: Unlocked, params: schema.AuditWhoCould, _progress: Progress
+) -> Any:
+    return await node.questions.who_could(at=params.at, image=params.image)
+
+
+async def _audit_holders(node: Unlocked, params: schema.AuditHolders, _progress: Progress) -> Any:
+    return await node.questions.holders(image=params.image)
+
+
+async def _audit_subject(node: Unlocked, params: schema.AuditSubject, _progress: Progress) -> Any:
+    return await node.questions.subject(who=params.who)
+
+
+async def _audit_roll(node: Unlocked, _params: Params, _progress: Progress) -> Any:
+    return {"epoch": await node.log_keys.roll(), **node.incarnations.describe()}
 
 
 async def _check(node: Unlocked, params: schema.Check, progress: Progress) -> Any:
-    return await node.check(read_data=params.read_data, progress=progress)
+    report = await node.check(read_data=params.read_data, progress=progress)
+    facts = {"problems": str(len(report["problems"])), "data": "yes" if params.read_data else "no"}
+    await note_verified(node.context, "vault", ok=report["ok"], facts=facts)
+    return report
 
 
 _METHODS: Final[dict[str, Method]] = {
@@ -288,9 +425,15 @@ _METHODS: Final[dict[str, Method]] = {
     "show": _show,
     "inspect": _inspect,
     "thumbnail": _thumbnail,
+    "thumbnails": _thumbnails,
+    "browse": _browse,
     "export": _export,
+    "album_credit": _album_credit,
+    "watermark": _watermark,
     "share": _share,
     "shares": _shares,
+    "access_review": _access_review,
+    "shares_reissue": _shares_reissue,
     "revoke": _revoke,
     "extend": _extend,
     "inbox": _inbox,
@@ -300,9 +443,34 @@ _METHODS: Final[dict[str, Method]] = {
     "close_open": _close_open,
     "save": _save,
     "audit_log": _audit_log,
+    "audit_alarms": _audit_alarms,
+    "audit_alarm_clear": _audit_alarm_clear,
+    "audit_evidence": _audit_evidence,
+    "audit_witness_add": _audit_witness_add,
+    "audit_witness_list": _audit_witness_list,
+    "audit_witness_remove": _audit_witness_remove,
+    "audit_witness_serve": _audit_witness_serve,
     "audit_verify": _audit_verify,
+    "audit_page": _audit_page,
+    "audit_state": _audit_state,
+    "audit_prove": _audit_prove,
+    "audit_export": _audit_export,
+    "audit_reconcile": _audit_reconcile,
+    "audit_roll": _audit_roll,
+    "audit_erase": _audit_erase,
+    "audit_who_could": _audit_who_could,
+    "audit_holders": _audit_holders,
+    "audit_subject": _audit_subject,
     "check": _check,
 }
+
+
+def _readable(statement: bytes) -> str:
+    """Return a signed head as the text it is, any other statement in base64."""
+    try:
+        return statement.decode()
+    except UnicodeDecodeError:
+        return _encode(statement)
 
 
 def _encode(data: bytes) -> str:

@@ -18,35 +18,57 @@ from node.discovery.nearby import Nearby
 from node.discovery.rendezvous import RendezvousClient
 from node.discovery.watcher import Watcher
 from node.services.administering import Administering
+from node.services.alarms import Alarms
 from node.services.amending import Amending
 from node.services.auditing import Auditing
+from node.services.browsing import Browsing
 from node.services.clock import ClockGuard
 from node.services.context import Context
+from node.services.cosigning import ChannelCosigning, Cosigning, logs_of
+from node.services.crediting import Crediting
 from node.services.delivery import Delivery
 from node.services.departures import Departures
 from node.services.disclosing import Disclosing
 from node.services.doctor import look_at_node
 from node.services.ending import Ending
+from node.services.erasing import Erasing
+from node.services.evidence_pack import EvidencePacks
+from node.services.exporting import Exporting
 from node.services.findings import Finding
+from node.services.gossip import Gossip
 from node.services.granted import Granted
 from node.services.health import describe
+from node.services.incarnations import Incarnations
 from node.services.incoming import Incoming
 from node.services.inviting import Inviting
 from node.services.joining import Joining
 from node.services.library import Library, Progress
+from node.services.log_keys import LogKeyring
+from node.services.log_reading import LogReading
+from node.services.log_verifying import LogVerifying
 from node.services.mailing import Mailing
+from node.services.marking import Marking
 from node.services.membership import Address, Membership
+from node.services.moments import rfc3339
 from node.services.opening import Opening
+from node.services.outside import Outside, Serving
 from node.services.peering import Peering
+from node.services.questions import Questions
 from node.services.receiving import Receiving
+from node.services.reconciling import Reconciling
+from node.services.reissuing import Reissuing
 from node.services.rendering import Rendering
+from node.services.reviewing import Reviewing
 from node.services.sharing import Sharing
 from node.services.viewing import PixelStore, Viewing
+from node.services.witnessed import Witnessed
 from node.services.witnessing import Witnessing
 from node.transport.dialer import place_text
+from node.vault import log_store
 from node.vault.check import check
 from node.vault.database import WriteTransaction
-from node.vault.records import get_meta, set_meta
+from node.vault.log_store import StoredEntry
+from node.vault.records import Connection, get_meta, set_meta
 from node.vault.records import team as team_rows
 from protocol.identity import clean_text, format_fingerprint
 from protocol.limits import MAX_HOST_BYTES
@@ -67,7 +89,11 @@ class Unlocked:
 
     context: Context
     membership: Membership
+    log_keys: LogKeyring
     witnessing: Witnessing
+    witnessed: Witnessed
+    outside: Outside
+    serving: Serving
     directory: Directory
     nearby: Nearby
     rendezvous: RendezvousClient
@@ -78,10 +104,17 @@ class Unlocked:
     inviting: Inviting
     joining: Joining
     library: Library
+    crediting: Crediting
+    exporting: Exporting
+    marking: Marking
+    browsing: Browsing
     sharing: Sharing
     granted: Granted
+    reviewing: Reviewing
+    reissuing: Reissuing
     amending: Amending
     ending: Ending
+    incarnations: Incarnations
     departures: Departures
     administering: Administering
     rendering: Rendering
@@ -89,6 +122,12 @@ class Unlocked:
     receiving: Receiving
     viewing: Viewing
     auditing: Auditing
+    log_reading: LogReading
+    log_verifying: LogVerifying
+    evidence_packs: EvidencePacks
+    reconciling: Reconciling
+    questions: Questions
+    erasing: Erasing
     pixels: PixelStore
     clock_guard: ClockGuard
 
@@ -107,14 +146,28 @@ class Unlocked:
         is the address of one to use from now on, "none" for none, None for the one in use.
         """
         membership = await Membership.load(context)
-        witnessing = await Witnessing.load(context)
+        log_keys = LogKeyring(context)
+
+        async def newest_log(fingerprint: bytes) -> str | None:
+            me = context.identity.public
+            member = me if fingerprint == me.fingerprint else membership.member(fingerprint)
+            return None if member is None else (await log_keys.keys_of(member)).origin
+
+        alarms = Alarms(context, newest_log)
+        await alarms.load()
+        witnessing = await Witnessing.load(context, log_keys, alarms)
         pixels = PixelStore()
         directory = Directory(context.database, context.clock)
         nearby = Nearby(context, membership, directory)
         client = RendezvousClient(context, membership)
-        peering = Peering(context, membership, witnessing, directory, client)
+        peering = Peering(context, membership, log_keys, witnessing, directory, client)
         delivery = Delivery(context, peering)
+        cosigning = Cosigning(context, logs_of(membership, log_keys, context.me))
+        gossip = Gossip(context, membership, log_keys, witnessing, peering)
+        outside = Outside(context)
+        witnessed = Witnessed(context, membership, peering, gossip, outside)
         library = Library(context)
+        crediting = Crediting(context, library)
         rendering = Rendering(context, membership, delivery.poke)
         granted = Granted(context, membership, library)
         clock_guard = ClockGuard(context.clock)
@@ -126,12 +179,15 @@ class Unlocked:
             poke=delivery.poke,
             online=peering.online,
         )
+        incarnations = Incarnations(context, log_keys, witnessing, ending, poke=delivery.poke)
+        await incarnations.load()
         disclosing = Disclosing(context)
         sharing = Sharing(
             context,
             membership,
             library,
             disclosing,
+            crediting,
             wake_rendering=rendering.wake,
             poke=delivery.poke,
             deadlines_changed=ending.deadlines_changed,
@@ -147,7 +203,8 @@ class Unlocked:
         receiving = Receiving(
             context, membership, peering, poke=delivery.poke, drop_pixels=pixels.drop_capability
         )
-        auditing = Auditing(context, membership, library)
+        auditing = Auditing(context, membership)
+        log_reading = LogReading(context, membership, library)
         administering = Administering(context, membership)
         membership.on_proposal = delivery.poke
         inviting = Inviting(
@@ -162,6 +219,12 @@ class Unlocked:
         mailing = Mailing(context, membership, peering, client, receiving, auditing, administering)
         delivery.on_poke = mailing.poke
 
+        def came(fingerprint: bytes) -> None:
+            delivery.poke(fingerprint)
+            witnessed.poke(fingerprint)
+
+        peering.on_link = came
+
         def moved() -> None:
             peering.recheck()
             client.check()
@@ -170,7 +233,11 @@ class Unlocked:
         node = cls(
             context=context,
             membership=membership,
+            log_keys=log_keys,
             witnessing=witnessing,
+            witnessed=witnessed,
+            outside=outside,
+            serving=Serving(context, cosigning),
             directory=directory,
             nearby=nearby,
             rendezvous=client,
@@ -183,10 +250,17 @@ class Unlocked:
                 context, membership, client, nearby, addresses=partial(_reached_at, peering)
             ),
             library=library,
+            crediting=crediting,
+            exporting=Exporting(context, library, crediting),
+            marking=Marking(context),
+            browsing=Browsing(context, membership, library),
             sharing=sharing,
             granted=granted,
+            reviewing=Reviewing(context, membership, granted),
+            reissuing=Reissuing(context, membership, granted, sharing),
             amending=amending,
             ending=ending,
+            incarnations=incarnations,
             departures=Departures(context, membership, ending),
             administering=administering,
             rendering=rendering,
@@ -197,6 +271,7 @@ class Unlocked:
                 membership,
                 peering,
                 witnessing,
+                log_keys,
                 receiving,
                 library,
                 disclosing,
@@ -204,11 +279,25 @@ class Unlocked:
                 poke=delivery.poke,
             ),
             auditing=auditing,
+            log_reading=log_reading,
+            log_verifying=LogVerifying(context, membership),
+            evidence_packs=EvidencePacks(context, membership, log_reading),
+            reconciling=Reconciling(context, membership),
+            questions=Questions(context, membership, library, granted, log_reading),
+            erasing=Erasing(context, membership, library),
             pixels=pixels,
             clock_guard=clock_guard,
         )
         try:
-            incoming = Incoming(context, opening, receiving, auditing, administering)
+            incoming = Incoming(
+                context,
+                opening,
+                receiving,
+                auditing,
+                administering,
+                ChannelCosigning(cosigning, witnessing),
+                gossip,
+            )
             await node._begin(incoming, listen)
             await node._find_others(mdns=mdns, rendezvous=rendezvous)
         except BaseException:
@@ -231,8 +320,11 @@ class Unlocked:
 
             await self.context.database.write(job)
         self.watcher.start()
+        self.witnessed.start()
+        await self.serving.start()
         self.rendering.start()
         self.ending.start()
+        self.incarnations.start()
         self.departures.start()
         self.administering.start()
         self.opening.start()
@@ -255,6 +347,8 @@ class Unlocked:
         self.pixels.drop_all()
         self.context.events.close()
         await self.watcher.close()
+        await self.serving.close()
+        await self.witnessed.close()
         await self.inviting.close()
         await self.nearby.close()
         await self.mailing.close()
@@ -264,6 +358,7 @@ class Unlocked:
             self.delivery.close(),
             self.rendering.close(),
             self.ending.close(),
+            self.incarnations.close(),
             self.departures.close(),
             self.administering.close(),
             self.opening.close(),
@@ -297,6 +392,7 @@ class Unlocked:
                 "name": one.name,
                 "fingerprint": format_fingerprint(one.fingerprint),
                 **self.peering.describe(one.fingerprint),
+                "alarm": self.peering.stopped(one.fingerprint),
                 "rtt_ms": rtt,
                 "addresses": [
                     clean_text(place_text(place.host, place.port), MAX_HOST_BYTES)
@@ -308,9 +404,33 @@ class Unlocked:
             )
         ]
 
+    async def describe_alarms(self, *, past: bool = False) -> list[dict[str, Any]]:
+        """Return the alarms that stand; with ``past`` also those that are over or cleared."""
+        await self.witnessing.alarms.refresh()
+        return self.witnessing.alarms.describe(self.membership.name_of, past=past)
+
+    async def audit_state(self) -> dict[str, Any]:
+        """Return how long the own log is, how far it is witnessed, and which alarms stand."""
+
+        def newest(db: Connection) -> StoredEntry | None:
+            head = log_store.head(db)
+            return None if head is None else log_store.entry(db, head.size - 1)
+
+        last, told = await self.context.database.read(newest), await self.witnessed.describe()
+        return {
+            "size": 0 if last is None else last.index + 1,
+            "head_time": None if last is None else rfc3339(last.time),
+            "witnessed_by": told["witnesses"],
+            "members": told["members"],
+            "unwitnessed_entries": told["unwitnessed"],
+            "unwitnessed_s": told["unwitnessed_s"],
+            "alarms": await self.describe_alarms(),
+        }
+
     async def look_at_health(self) -> list[Finding]:
         """Return what this node tells of its own health."""
-        return await look_at_node(self.context, self.membership, self.witnessing, self.clock_guard)
+        found = await look_at_node(self.context, self.membership, self.witnessing, self.clock_guard)
+        return [*found, self.incarnations.finding()]
 
     def accept_clock(self) -> None:
         """Go on by the clock as it is now: releases, and ends of what is over by it."""

@@ -57,13 +57,20 @@ Time = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seeds:
-    """The four independent 32-byte secrets of a device: no key is made from another's."""
+class LastingSeeds:
+    """The independent 32-byte secrets that a device keeps for good: no key is another's child."""
 
     identity: bytes = field(repr=False)
     agreement: bytes = field(repr=False)
-    log: bytes = field(repr=False)
     cosigning: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds(LastingSeeds):
+    """All four secrets that a certificate is made from."""
+
+    log: bytes = field(repr=False)
+    """Of the log's first key, which is erased once another one follows it."""
 
     @classmethod
     def generate(cls, entropy: Entropy) -> Seeds:
@@ -127,8 +134,16 @@ class LocalIdentity:
     identity: SigningKey
     agreement_secret: bytes = field(repr=False)
     """X25519, 32 bytes."""
-    log: SigningKey
+    first_log: SigningKey | None
+    """Signs heads of the log's first epoch; None where it is kept elsewhere, or erased."""
     cosigning: SigningKey
+
+    @property
+    def log(self) -> SigningKey:
+        """The log's first key; LocalError where this identity is without it."""
+        if self.first_log is None:
+            raise LocalError("the log's first key is not at hand: it may be erased")
+        return self.first_log
 
 
 def fingerprint(identity: bytes, agreement: bytes, log: bytes, cosigning: bytes) -> bytes:
@@ -159,20 +174,24 @@ def make_identity(seeds: Seeds, *, name: str, now: int) -> LocalIdentity:
     return load_identity(seeds, signed)
 
 
-def load_identity(seeds: Seeds, certificate: bytes) -> LocalIdentity:
-    """Join stored seeds and their certificate; LocalError where they do not belong together."""
+def load_identity(seeds: LastingSeeds, certificate: bytes) -> LocalIdentity:
+    """Join stored seeds and their certificate; LocalError where they do not belong together.
+
+    Without the seed of the log's first key the certificate is believed about it.
+    """
     public = parse_certificate_untrusted(certificate)
+    log = SigningKey(seeds.log) if isinstance(seeds, Seeds) else None
     local = LocalIdentity(
         public=public,
         identity=SigningKey(seeds.identity),
         agreement_secret=seeds.agreement,
-        log=SigningKey(seeds.log),
+        first_log=log,
         cosigning=SigningKey(seeds.cosigning),
     )
     ours = (
         local.identity.public,
         x25519_public(seeds.agreement),
-        local.log.public,
+        public.log_key if log is None else log.public,
         local.cosigning.public,
     )
     if fingerprint(*ours) != public.fingerprint:

@@ -33,6 +33,7 @@ class SignatureType(StrEnum):
     RECEIPT = "receipt"
     MAIL = "mail"
     ADMISSION = "admission"
+    EVIDENCE_PACK = "evidence-pack"
 
 
 # Hashes (BLAKE2b, label ‖ data)

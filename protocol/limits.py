@@ -170,6 +170,21 @@ MAX_LOG_INTEGER: Final = 2**53 - 1
 """Integers of an entry: every JSON reader sees the same number (RFC 8785)."""
 LOG_SLICE_ENTRIES: Final = 2**15
 """Entries verified in one piece: a power of two, some 20 MB, about a tenth of a second."""
+MAX_LOG_KEY_BYTES: Final = 4 * KIB
+"""A signed statement about a log key: a head with its own signature, and room for cosignatures."""
+MAX_LOG_KEYS: Final = 1_024
+"""Statements of one identity: a new key every week for nineteen years. Taking them all costs a
+reader about a second."""
+MAX_LOG_KEYS_AT_ONCE: Final = 14
+"""Statements of one answer: so many of the longest fit one body."""
+MAX_HEAD_BYTES: Final = 800
+"""A member's head as it is handed on: a checkpoint with its one signature has some 300 bytes."""
+MAX_HEADS_AT_ONCE: Final = 64
+"""Heads of one answer: so many of MAX_HEAD_BYTES fit one body."""
+COSIGNATURE_CLOCK_SLACK_MS: Final = 3_600_000
+"""How far the clock of a witness may be ahead of a reader's: a wrong zone, not more."""
+MAX_EVIDENCE_BYTES: Final = 1 * MIB
+"""Two notes and MAX_LOG_KEYS statements of some 600 bytes."""
 MAX_REPORTED_PROBLEMS: Final = 64
 """Problems a verification names: the first is what matters, the next show how far it goes."""
 

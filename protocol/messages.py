@@ -36,6 +36,8 @@ class Hello(Message, frozen=True, tag="hello"):
     """My newest signed head (a signed note), empty where my log is empty."""
     your_head: bytes
     """The newest head of yours that I hold, empty where I hold none."""
+    log_keys: Count
+    """How many statements about log keys I have made (audit.log_keys)."""
 
 
 class RosterUpdate(Message, frozen=True, tag="roster.update"):
@@ -90,6 +92,33 @@ class FetchHead(Message, frozen=True, tag="head.fetch"):
     """Where the proof leads; 0 is the newest head."""
 
 
+class FetchLogKeys(Message, frozen=True, tag="log_keys.fetch"):
+    """Your statements about log keys, in their order, after the first so many."""
+
+    after: Count
+
+
+class AnnounceLogKey(Message, frozen=True, tag="log_key.announce"):
+    """A statement that I made about a log key, before any head that this key signs."""
+
+    signed: bytes
+
+
+class AddCheckpoint(Message, frozen=True, tag="checkpoint.add"):
+    """Please cosign this head of my log: the request of tlog-witness (audit.witness)."""
+
+    old: Count
+    """The size of the head of mine that you cosigned last, 0 where there is none."""
+    proof: tuple[bytes, ...]
+    note: bytes
+
+
+class FetchHeads(Message, frozen=True, tag="heads.fetch"):
+    """Heads of members' logs that you hold, those that changed after this number of yours."""
+
+    after: Count
+
+
 class OpenRequest(Message, frozen=True, tag="open"):
     """A signed open request (capability.OpenBody)."""
 
@@ -114,6 +143,10 @@ Request: TypeAlias = (
     | FetchList
     | FetchRendition
     | FetchHead
+    | FetchLogKeys
+    | AnnounceLogKey
+    | AddCheckpoint
+    | FetchHeads
     | OpenRequest
     | DeliverStatement
 )
@@ -139,6 +172,32 @@ class Head(Message, frozen=True, tag="head"):
     proof: tuple[bytes, ...]
 
 
+class KeyStatements(Message, frozen=True, tag="log_keys"):
+    """Signed statements about log keys, MAX_LOG_KEYS_AT_ONCE at most; none where no more are."""
+
+    statements: tuple[bytes, ...]
+
+
+class Cosigned(Message, frozen=True, tag="cosigned"):
+    """I hold this head durably now; this is my cosignature, one line of a note."""
+
+    line: bytes
+
+
+class Held(Message, frozen=True, tag="held"):
+    """I did not cosign: the head of yours that I hold has this size. Prove from there."""
+
+    size: Count
+
+
+class Heads(Message, frozen=True, tag="heads"):
+    """Signed heads of members' logs, oldest change first, MAX_HEADS_AT_ONCE at most."""
+
+    notes: tuple[bytes, ...]
+    next: Count
+    """What to ask with the next time."""
+
+
 class Released(Message, frozen=True, tag="released"):
     """The issuer's share for one rendition, with the proof that the open is logged."""
 
@@ -159,7 +218,9 @@ class Denied(Message, frozen=True, tag="denied"):
     reason: str
 
 
-Answer: TypeAlias = Done | Streamed | Head | Released | Denied
+Answer: TypeAlias = (
+    Done | Streamed | Head | KeyStatements | Cosigned | Held | Heads | Released | Denied
+)
 
 
 def encode_message(message: Message) -> bytes:

@@ -1,7 +1,7 @@
 """Draws docs/images/watermarks.jpg: every strength of the watermark on pictures of every kind.
 
 Run as ``python -m tests.make_watermark_sheet``. The pictures are made by arithmetic, the marks
-are those that a holder's copy gets.
+are those that a holder's copy gets, the last column with a logo.
 """
 
 from __future__ import annotations
@@ -63,21 +63,35 @@ def _busy(size: tuple[int, int]) -> Image.Image:
     return Image.frombytes("RGB", small, noise).resize(size, Image.Resampling.NEAREST)
 
 
+def logo() -> Image.Image:
+    """Return a logo on nothing: a lamp in a ring."""
+    image = Image.new("RGBA", (400, 400))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((10, 10, 390, 390), outline=(190, 30, 40, 255), width=36)
+    draw.pieslice((110, 100, 290, 280), 180, 360, fill=(190, 30, 40, 255))
+    draw.rectangle((110, 190, 290, 225), fill=(190, 30, 40, 255))
+    draw.ellipse((165, 215, 235, 285), fill=(244, 180, 60, 255))
+    return image
+
+
 def sheet() -> Image.Image:
     """Return all of them on one sheet: a row for each picture, a column for each strength."""
     rows = pictures()
-    strengths = list(Strength)
-    across = _SPACE + len(strengths) * (_CELL[0] + _SPACE)
+    columns: list[tuple[str, Mark, Image.Image | None]] = [
+        (str(strength), mark(strength), None) for strength in Strength
+    ]
+    columns += [(f"{one}, logo", mark(one), logo()) for one in (Strength.SUBTLE, Strength.MEDIUM)]
+    across = _SPACE + len(columns) * (_CELL[0] + _SPACE)
     down = _TITLE + sum(image.height + _TITLE for image in rows.values())
     whole = Image.new("RGB", (across, down), _GROUND)
     draw = ImageDraw.Draw(whole)
     font = ImageFont.load_default(16)
-    for column, strength in enumerate(strengths):
-        draw.text((_left(column), 6), str(strength), _TEXT, font)
+    for column, (title, _, _) in enumerate(columns):
+        draw.text((_left(column), 6), title, _TEXT, font)
     top = _TITLE
     for name, image in rows.items():
-        for column, strength in enumerate(strengths):
-            whole.paste(marked(image, mark(strength)), (_left(column), top))
+        for column, (_, said, drawn) in enumerate(columns):
+            whole.paste(marked(image, said, drawn), (_left(column), top))
         draw.text((_left(0), top + image.height + 5), name, _TEXT, font)
         top += image.height + _TITLE
     return whole
@@ -90,7 +104,7 @@ def _left(column: int) -> int:
 def main(target: Path = TARGET) -> None:
     """Write the sheet."""
     target.parent.mkdir(exist_ok=True)
-    sheet().save(target, quality=80, optimize=True)
+    sheet().save(target, quality=68, optimize=True)
     print(target.relative_to(ROOT) if target.is_relative_to(ROOT) else target)
 
 

@@ -21,7 +21,8 @@ from tests.support import ROOT
 FORMATS = (
     *("encoding", "identity", "roster", "welcome", "policy", "capability", "sealed-to-person"),
     *("sealed-blob", "channel", "websocket", "audit-entry", "audit-log", "checkpoint", "control"),
-    *("vault", "keyslots", "joining", "rendezvous", "mail", "announcement"),
+    *("vault", "keyslots", "joining", "rendezvous", "mail", "announcement", "log-keys"),
+    *("evidence", "evidence-pack"),
 )
 REGISTRIES = ("pypi", "pythonhosted", "npmjs", "crates.io", "golang.org", "rubygems", "registry")
 

@@ -1,7 +1,7 @@
-"""`safelight audit`.
+"""`safelight audit`: the group, and `audit log`.
 
-Belongs here: reading the log, following it, and saying whether it verifies.
-Never here: verification (``protocol.audit``).
+Belongs here: showing the log and following it.
+Never here: the other commands of the group, each of which has a file.
 """
 
 from __future__ import annotations
@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from node.cli.common import Settings, new_group
+from node.cli import (
+    audit_alarms,
+    audit_erase,
+    audit_export,
+    audit_questions,
+    audit_reconcile,
+    audit_roll,
+    audit_verify,
+    audit_witness,
+)
+from node.cli.common import Settings, listed, new_group
 from node.cli.complete import images, members
 
 if TYPE_CHECKING:
-    from node.cli.diagnostics import ExitCode
     from node.control.client import ControlClient
     from node.control.schema import AuditLog
 
@@ -28,11 +37,27 @@ def command() -> None:
     """
 
 
+command.add_command(audit_verify.verify)
+command.add_command(audit_export.export)
+command.add_command(audit_export.prove)
+command.add_command(audit_reconcile.reconcile)
+command.add_command(audit_alarms.alarms)
+command.add_command(audit_alarms.evidence)
+command.add_command(audit_witness.command)
+command.add_command(audit_erase.command)
+command.add_command(audit_roll.command)
+command.add_command(audit_questions.who_could)
+command.add_command(audit_questions.holders)
+command.add_command(audit_questions.subject)
+
+
 @command.command("log")
 @click.option("--follow", is_flag=True, help="Go on with what happens from now, until Ctrl-C.")
 @click.option("--who", metavar="W", shell_complete=members, help="Only what this person did.")
 @click.option("--image", metavar="I", shell_complete=images, help="Only about this picture.")
 @click.option("--since", metavar="T", help="Only from this time on: 2030-01-31T18:00:00Z.")
+@click.option("--until", metavar="T", help="Only before this time.")
+@click.option("--event", "events", multiple=True, metavar="E", help="Only of this event: released.")
 @click.option(
     "--limit",
     metavar="N",
@@ -47,6 +72,8 @@ def log(
     who: str | None,
     image: str | None,
     since: str | None,
+    until: str | None,
+    events: tuple[str, ...],
     limit: int,
 ) -> None:
     """Show who did what and when, oldest first.
@@ -58,40 +85,14 @@ def log(
     from node.cli import output, reach
     from node.control.schema import AuditLog
 
-    params = AuditLog(who=who, image=image, since=since, limit=limit)
+    params = AuditLog(
+        who=who, image=image, since=since, until=until, events=listed(events), limit=limit
+    )
     if follow:
         reach.with_node(settings, lambda client: _follow(client, params, settings))
     else:
         result = reach.call(settings, "audit_log", params)
         output.present(result, _table, as_json=settings.json)
-
-
-@command.command("verify")
-@click.pass_obj
-def verify(settings: Settings) -> ExitCode:
-    """Recompute your whole log and check every hash and signature of it.
-
-    Example: safelight audit verify
-
-    Exits with 5 where something is wrong, and says where.
-    """
-    from node.cli import output, reach
-    from node.cli.diagnostics import ExitCode
-
-    report = reach.call(settings, "audit_verify", bar=True)
-
-    def people(found: dict[str, Any]) -> None:
-        if found["ok"]:
-            output.line(f"the log verifies: {found['size']} entries")
-        else:
-            output.line("the log does NOT verify")
-        output.details({name: value for name, value in found.items() if name not in _SAID})
-
-    output.present(report, people, as_json=settings.json)
-    return ExitCode.DONE if report["ok"] else ExitCode.UNVERIFIED
-
-
-_SAID = frozenset({"ok", "size"})
 
 
 async def _follow(client: ControlClient, params: AuditLog, settings: Settings) -> None:
@@ -133,7 +134,7 @@ def _table(result: dict[str, Any]) -> None:
         ("entry", "time", "event", "actor", "subject", "detail"),
         [
             (
-                entry["index"],
+                _place(entry),
                 clock_time(entry["time"]),
                 entry["event"],
                 entry["actor"],
@@ -153,17 +154,30 @@ def _line(entry: dict[str, Any]) -> None:
     parts = [clock_time(entry["time"])]
     parts += [output.plain(entry[name]) for name in ("event", "actor", "subject")]
     parts.append(output.plain(_readable(entry["detail"])))
-    output.line("  ".join([str(entry["index"]), *filter(None, parts)]))
+    output.line("  ".join([str(_place(entry)), *filter(None, parts)]))
+
+
+def _place(entry: dict[str, Any]) -> Any:
+    """Return an entry's index, behind the number of its log where that is not the first."""
+    log = entry.get("incarnation", 0)
+    return f"{log}/{entry['index']}" if log else entry["index"]
 
 
 def _readable(detail: Any) -> Any:
-    """Return an entry's detail with its hashes shortened: --json has them whole."""
+    """Return an entry's detail with hashes and heads shortened: --json has them whole."""
     if not isinstance(detail, dict):
         return detail
-    return {
-        name: f"{value[:8]}…" if isinstance(value, str) and _HASH.fullmatch(value) else value
-        for name, value in detail.items()
-    }
+    return {name: _shortened(value) for name, value in detail.items()}
+
+
+def _shortened(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if head := _HEAD.match(value):
+        return f"head of size {head[1]}"
+    return f"{value[:8]}…" if _HASH.fullmatch(value) else value
 
 
 _HASH = re.compile("[0-9a-f]{64}")
+_HEAD = re.compile(r"safelight/[^\n]*\n([0-9]+)\n")
+"""A signed head, as entries about the log itself cite it."""

@@ -34,7 +34,8 @@ def change(settings: Settings, new_passphrase_file: Path | None) -> None:
 
     Example: safelight passphrase change
 
-    Asks for the present one first. The node may go on running meanwhile.
+    Asks for the present one first. The node may go on running meanwhile. The key that signs
+    your log is replaced too: by the running node, or by the next one when it starts.
     """
     from node.cli import output, reach
     from node.cli.passphrase import new_passphrase, read_passphrase
@@ -46,6 +47,16 @@ def change(settings: Settings, new_passphrase_file: Path | None) -> None:
     old = read_passphrase(settings)
     new = new_passphrase(Settings(passphrase_file=new_passphrase_file), environment=False)
     change_passphrase(home, old, new, entropy=system_entropy)
+    reach.run(_roll(settings))
     output.present(
         {"changed": True}, lambda _: output.line("passphrase changed"), as_json=settings.json
     )
+
+
+async def _roll(settings: Settings) -> None:
+    """Let a running node replace the log's key at once; otherwise it does when it is unlocked."""
+    from node.cli import reach
+
+    async with reach.found(settings) as (client, status):
+        if status is not None and status["state"] == "unlocked":
+            await client.call("audit_roll")

@@ -48,14 +48,14 @@ def command(settings: Settings, name: str, recovery_out: Path | None) -> None:
         )
     passphrase = new_passphrase(settings).encode()
     if recovery_out is None:
-        created = _create(home, name, passphrase)
+        created = create(home, name, passphrase)
         diagnostics.note(
             "recovery phrase, shown this once; keep it on paper, away from this machine:\n\n"
             f"{created.recovery_phrase}\n"
         )
     else:
         with new_file(recovery_out, PRIVATE) as write:
-            created = _create(home, name, passphrase)
+            created = create(home, name, passphrase)
             write(f"{created.recovery_phrase}\n".encode())
     output.present(
         {
@@ -68,7 +68,8 @@ def command(settings: Settings, name: str, recovery_out: Path | None) -> None:
     )
 
 
-def _create(home: Path, name: str, passphrase: bytes) -> Created:
+def create(home: Path, name: str, passphrase: bytes) -> Created:
+    """Create an identity and an empty vault in a home; what it gives holds the recovery phrase."""
     from node.app import create_home
 
     return create_home(home, name=name, passphrase=passphrase)

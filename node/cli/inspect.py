@@ -56,15 +56,26 @@ def command(settings: Settings, what: str, tags: bool) -> None:
 
 
 def _of_file(path: Path) -> list[dict[str, Any]]:
-    """Look into a file, without a vault or a node."""
+    """Look into a file, without a vault or a node, in a confined process all the same."""
+    import asyncio
     from dataclasses import asdict
 
     from node.cli.reading import read_picture
-    from node.imaging.inspect.words import findings_untrusted
-    from node.imaging.strip.engine import MAX_FILE_BYTES, walk_untrusted
+    from node.imaging.pool import ImagingPool
+    from node.imaging.strip.parts import MAX_FILE_BYTES
 
-    walked = walk_untrusted(read_picture(path, MAX_FILE_BYTES))
-    return [asdict(one) for one in findings_untrusted(walked.parts, walked.kept.orientation)]
+    async def look() -> list[dict[str, Any]]:
+        pool = ImagingPool(1)
+        try:
+            contents = await pool.inspect(data)
+        finally:
+            await pool.close()
+        if contents.problem is not None and not contents.findings:
+            raise contents.problem
+        return [asdict(one) for one in contents.findings]
+
+    data = read_picture(path, MAX_FILE_BYTES)
+    return asyncio.run(look())
 
 
 def _of_picture(settings: Settings, image: str) -> list[dict[str, Any]]:

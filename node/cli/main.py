@@ -44,6 +44,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "show": "node.cli.show",
         "classify": "node.cli.classify",
         "export": "node.cli.export",
+        "album": "node.cli.album",
     },
     "Any picture file": {
         "inspect": "node.cli.inspect",
@@ -54,6 +55,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "shares": "node.cli.shares",
         "extend": "node.cli.extend",
         "revoke": "node.cli.revoke",
+        "access-review": "node.cli.access_review",
+        "watermark": "node.cli.watermark",
     },
     "Shared with me": {
         "inbox": "node.cli.inbox",
@@ -132,6 +135,8 @@ def cli(context: click.Context) -> None:
     """Share pictures with your team, without a server, and take them back.
 
     Example: safelight demo
+
+    Without a command, on a terminal, it opens the terminal UI.
     """
     if context.invoked_subcommand is None:
         output.raw(context.get_help() + "\n")

@@ -185,7 +185,9 @@ _STOPPED: dict[str, Any] = {
     "fingerprint": None,
     "peers": 0,
     "log_size": None,
+    "log": None,
     "rendezvous": None,
     "notice": None,
+    "alarms": [],
 }
 """The status of a node that does not run."""

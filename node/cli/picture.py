@@ -1,12 +1,12 @@
-"""A picture drawn with letters: the four quadrants of a cell in two colours.
+"""A picture drawn with letters: the quadrants or sextants of a cell in two colours.
 
 Belongs here: turning RGB pixels into text for a terminal, and how large that may be.
 Never here: decoding (the node does that in a bounded process), or writing to stdout.
 
 A cell is about twice as high as wide. Its four quadrants take two colours, so each
 cell shows the division of its four colours into two groups that loses least; at the
-same number of bytes that is visibly sharper than half blocks. The Linux console has
-no quadrant glyphs and gets half blocks.
+same number of bytes that is visibly sharper than half blocks. Six parts are sharper still
+where the terminal has the glyphs. The Linux console has no quadrant glyphs and gets half blocks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
+from operator import add
 from typing import Final, TypeAlias
 
 Colour: TypeAlias = tuple[int, int, int]
+Cell: TypeAlias = tuple[Colour, Colour, str]
+"""Background, foreground, glyph."""
 
 
 class Depth(Enum):
@@ -37,6 +40,7 @@ class Depth(Enum):
 class Blocks(Enum):
     """Which glyphs the terminal has."""
 
+    SEXTANTS = auto()
     QUADRANTS = auto()
     HALVES = auto()
 
@@ -57,17 +61,8 @@ class Canvas:
         return self.columns * 2, self.rows * 4
 
 
-_DIVISIONS: Final = (
-    ((3,), (0, 1, 2), "▗"),
-    ((2,), (0, 1, 3), "▖"),
-    ((1,), (0, 2, 3), "▝"),
-    ((2, 3), (0, 1), "▄"),
-    ((1, 3), (0, 2), "▐"),
-    ((1, 2), (0, 3), "▞"),
-    ((1, 2, 3), (0,), "▟"),
-)
-"""Foreground, background, glyph: the seven divisions of a cell's quadrants (0 upper left,
-1 upper right, 2 lower left, 3 lower right) into two groups; quadrant 0 is background."""
+_ALIKE: Final = 96
+"""Squared contrast of halves (sums of four pixels) below which a cell is one plain colour."""
 
 _KEPT_LINES: Final = 3
 """Lines below the picture: the sentence about it, and the prompt."""
@@ -96,82 +91,169 @@ def draw(rgb: bytes, width: int, height: int, on: Canvas) -> Iterator[str]:
 
     ValueError where the bytes are not that many pixels.
     """
+    for row in cells(rgb, width, height, on.blocks):
+        yield _line(row, on.depth)
+
+
+def cells(rgb: bytes, width: int, height: int, blocks: Blocks) -> Iterator[list[Cell]]:
+    """Yield the rows of cells of a picture of width × height RGB pixels.
+
+    ValueError where the bytes are not that many pixels.
+    """
     if width < 1 or height < 1 or len(rgb) != width * height * 3:
         raise ValueError("not that many pixels")
-    pixels = _Pixels(rgb, width, height)
-    if on.blocks is Blocks.HALVES:
-        for top in range(0, height, 2):
-            cells = ((pixels.at(left, top), pixels.at(left, top + 1), "▄") for left in range(width))
-            yield _line(cells, on.depth)
-    else:
-        for top in range(0, height, 4):
-            cells = (_quadrants(pixels, left, top) for left in range(0, width, 2))
-            yield _line(cells, on.depth)
+    lines = [rgb[start : start + 3 * width] for start in range(0, len(rgb), 3 * width)]
+    if blocks is Blocks.HALVES:
+        lines += lines[-1:] * (-height % 2)
+        for upper, lower in zip(lines[::2], lines[1::2], strict=True):
+            yield [(back, front, "▄") for back, front in zip(_of(upper), _of(lower), strict=True)]
+        return
+    if width % 2:
+        # Beyond the edge is the edge.
+        lines = [line + line[-3:] for line in lines]
+    lines += lines[-1:] * (-height % 4)
+    row = _sextants if blocks is Blocks.SEXTANTS else _quadrants
+    for top in range(0, height, 4):
+        yield row(*lines[top : top + 4])
 
 
-class _Pixels:
-    """Pixels by position; beyond the edge is the edge."""
-
-    def __init__(self, rgb: bytes, width: int, height: int) -> None:
-        self._rgb, self._width, self._height = rgb, width, height
-
-    def at(self, left: int, top: int) -> Colour:
-        start = 3 * (min(top, self._height - 1) * self._width + min(left, self._width - 1))
-        return self._rgb[start], self._rgb[start + 1], self._rgb[start + 2]
-
-    def pair(self, left: int, top: int) -> Colour:
-        """Return the mean of two pixels below each other: a quadrant is twice as high as wide."""
-        upper, lower = self.at(left, top), self.at(left, top + 1)
-        return _mean(_sum((upper, lower), (0, 1)), 2)
+def _of(line: bytes) -> Iterator[Colour]:
+    values = iter(line)
+    return zip(values, values, values, strict=True)
 
 
-def _quadrants(pixels: _Pixels, left: int, top: int) -> tuple[Colour, Colour, str]:
-    """Return background, foreground and glyph that lose least of a cell's four colours."""
-    four = (
-        pixels.pair(left, top),
-        pixels.pair(left + 1, top),
-        pixels.pair(left, top + 2),
-        pixels.pair(left + 1, top + 2),
-    )
-    everything = _sum(four, (0, 1, 2, 3))
-    plain = _mean(everything, 4)
-    best: tuple[Colour, Colour, str] = (plain, plain, " ")
-    if four[0] == four[1] == four[2] == four[3]:
-        return best
-    # The squared error is the same total for every division, less what each group's mean keeps.
-    most = _square(everything) / 4
-    for front, back, glyph in _DIVISIONS:
-        ink, paint = _sum(four, front), _sum(four, back)
-        kept = _square(ink) / len(front) + _square(paint) / len(back)
-        if kept > most:
-            most, best = kept, (_mean(paint, len(back)), _mean(ink, len(front)), glyph)
-    return best
+def _quadrants(first: bytes, second: bytes, third: bytes, fourth: bytes) -> list[Cell]:
+    """Return for each cell the background, foreground and glyph that lose least of its colours.
+
+    Takes four lines of pixels of an even width; a quadrant is the sum of two below each other.
+    """
+    upper, lower = iter([*map(add, first, second)]), iter([*map(add, third, fourth)])
+    row: list[Cell] = []
+    # All of this runs for each cell of a screen: it is written out, channel by channel.
+    for r0, g0, b0, r1, g1, b1, r2, g2, b2, r3, g3, b3 in zip(
+        *[upper] * 6, *[lower] * 6, strict=True
+    ):
+        # Contrast of the halves: above and below, left and right, the two diagonals.
+        ra, ga, ba = r0 + r1 - r2 - r3, g0 + g1 - g2 - g3, b0 + b1 - b2 - b3
+        rb, gb, bb = r0 - r1 + r2 - r3, g0 - g1 + g2 - g3, b0 - b1 + b2 - b3
+        rc, gc, bc = r0 - r1 - r2 + r3, g0 - g1 - g2 + g3, b0 - b1 - b2 + b3
+        red, green, blue = r0 + r1 + r2 + r3, g0 + g1 + g2 + g3, b0 + b1 + b2 + b3
+        rows = ra * ra + ga * ga + ba * ba
+        columns = rb * rb + gb * gb + bb * bb
+        diagonals = rc * rc + gc * gc + bc * bc
+        if rows + columns + diagonals < _ALIKE:
+            plain = (red >> 3, green >> 3, blue >> 3)
+            row.append((plain, plain, " "))
+            continue
+        # What one quadrant against three keeps, from the same: its contrast is the sum of theirs.
+        every = rows + columns + diagonals
+        ab = 2 * (ra * rb + ga * gb + ba * bb)
+        ac = 2 * (ra * rc + ga * gc + ba * bc)
+        bc2 = 2 * (rb * rc + gb * gc + bb * bc)
+        kept = (
+            3 * rows,
+            3 * columns,
+            3 * diagonals,
+            every + ab + ac + bc2,
+            every - ab - ac + bc2,
+            every - ab + ac - bc2,
+            every + ab - ac - bc2,
+        )
+        split = kept.index(max(kept))
+        if split == 0:
+            ink, count, glyph = (r2 + r3, g2 + g3, b2 + b3), 4, "▄"
+        elif split == 1:
+            ink, count, glyph = (r1 + r3, g1 + g3, b1 + b3), 4, "▐"
+        elif split == 2:
+            ink, count, glyph = (r1 + r2, g1 + g2, b1 + b2), 4, "▞"
+        elif split == 4:
+            ink, count, glyph = (r1, g1, b1), 2, "▝"
+        elif split == 5:
+            ink, count, glyph = (r2, g2, b2), 2, "▖"
+        elif split == 6:
+            ink, count, glyph = (r3, g3, b3), 2, "▗"
+        else:
+            ink, count, glyph = (red - r0, green - g0, blue - b0), 6, "▟"
+        rest = 8 - count
+        row.append(
+            (
+                ((red - ink[0]) // rest, (green - ink[1]) // rest, (blue - ink[2]) // rest),
+                (ink[0] // count, ink[1] // count, ink[2] // count),
+                glyph,
+            )
+        )
+    return row
 
 
-def _sum(colours: tuple[Colour, ...], of: tuple[int, ...]) -> Colour:
-    red = green = blue = 0
-    for index in of:
-        colour = colours[index]
-        red += colour[0]
-        green += colour[1]
-        blue += colour[2]
-    return red, green, blue
+def _sextants(first: bytes, second: bytes, third: bytes, fourth: bytes) -> list[Cell]:
+    """Return for each cell background, foreground and the sextants in it.
+
+    Takes four lines of pixels of an even width; a sextant is a pixel and a third below each
+    other. Its six parts are split at the step of brightness that loses least.
+    """
+    upper = iter([3 * one + two for one, two in zip(first, second, strict=True)])
+    middle = iter([2 * (one + two) for one, two in zip(second, third, strict=True)])
+    lower = iter([one + 3 * two for one, two in zip(third, fourth, strict=True)])
+    row: list[Cell] = []
+    for values in zip(*[upper] * 6, *[middle] * 6, *[lower] * 6, strict=True):
+        red, green, blue = sum(values[0::3]), sum(values[1::3]), sum(values[2::3])
+        order = sorted(
+            [
+                (2 * values[at] + 5 * values[at + 1] + values[at + 2], at)
+                for at in (0, 3, 6, 9, 12, 15)
+            ]
+        )
+        if order[-1][0] - order[0][0] < _ALIKE:
+            plain = (red // 24, green // 24, blue // 24)
+            row.append((plain, plain, " "))
+            continue
+        r = g = b = pattern = 0
+        most = best = count = 0
+        ink = (0, 0, 0)
+        for number, (_, at) in enumerate(order[:5], 1):
+            r, g, b = r + values[at], g + values[at + 1], b + values[at + 2]
+            pattern |= 1 << at // 3
+            rest = 6 - number
+            # The contrast of two groups, by how many parts each has.
+            reds, greens, blues = (
+                6 * r - number * red,
+                6 * g - number * green,
+                6 * b - number * blue,
+            )
+            kept = (reds * reds + greens * greens + blues * blues) * 10 // (number * rest)
+            if kept > most:
+                most, best, count, ink = kept, pattern, number, (r, g, b)
+        back = (red - ink[0], green - ink[1], blue - ink[2])
+        rest = 6 - count
+        if best & 1:
+            # The first part is background, as in quadrants.
+            best, count, rest, ink, back = 63 - best, rest, count, back, ink
+        row.append(
+            (
+                (back[0] // rest // 4, back[1] // rest // 4, back[2] // rest // 4),
+                (ink[0] // count // 4, ink[1] // count // 4, ink[2] // count // 4),
+                _SEXTANTS[best],
+            )
+        )
+    return row
 
 
-def _mean(total: Colour, count: int) -> Colour:
-    return total[0] // count, total[1] // count, total[2] // count
+def _sextant(pattern: int) -> str:
+    """Return the glyph of a pattern: bits from the upper left to the lower right, none is 0."""
+    if pattern == 0b101010:
+        return "▐"
+    return chr(0x1FB00 + pattern - 1 - (pattern > 0b010101) - (pattern > 0b101010))
 
 
-def _square(colour: Colour) -> int:
-    return colour[0] * colour[0] + colour[1] * colour[1] + colour[2] * colour[2]
+_SEXTANTS: Final = tuple(_sextant(pattern) if pattern else " " for pattern in range(63))
 
 
-def _line(cells: Iterator[tuple[Colour, Colour, str]], depth: Depth) -> str:
+def _line(row: list[Cell], depth: Depth) -> str:
     """Return cells as text; a colour that stays is not repeated."""
     parts: list[str] = []
     back = front = ""
-    for background, foreground, glyph in cells:
-        paint, ink = _code(background, depth), _code(foreground, depth)
+    for background, foreground, glyph in row:
+        paint, ink = code(background, depth), code(foreground, depth)
         if paint != back:
             parts.append(f"\x1b[48;{paint}m")
             back = paint
@@ -183,7 +265,8 @@ def _line(cells: Iterator[tuple[Colour, Colour, str]], depth: Depth) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _code(colour: Colour, depth: Depth) -> str:
+def code(colour: Colour, depth: Depth) -> str:
+    """Return a colour as the end of an SGR sequence, behind ``38;`` or ``48;``."""
     red, green, blue = colour
     if depth is Depth.TRUE:
         return f"2;{red};{green};{blue}"
@@ -213,4 +296,4 @@ def _nearest(colour: Colour) -> int:
 
 
 def _distance(one: Colour, other: Colour) -> int:
-    return _square((one[0] - other[0], one[1] - other[1], one[2] - other[2]))
+    return (one[0] - other[0]) ** 2 + (one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2

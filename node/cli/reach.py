@@ -127,6 +127,7 @@ async def found(
             status = await client.call("status")
         except NodeNotRunningError:
             status = None
+        _tell_of_alarms(status)
         yield client, status
 
 
@@ -163,7 +164,20 @@ async def unlock(client: ControlClient, passphrase: str) -> None:
     """Open the vault; the node's `wrong_passphrase` where it is not."""
     from node.control.schema import Unlock
 
-    await client.call("unlock", Unlock(passphrase=passphrase))
+    _tell_of_alarms(await client.call("unlock", Unlock(passphrase=passphrase)))
+
+
+def _tell_of_alarms(status: dict[str, Any] | None) -> None:
+    """Say in one line which logs contradict themselves, whatever the command is about."""
+    if status is None or not status.get("alarms"):
+        return
+    from node.cli import diagnostics
+
+    whose = dict.fromkeys(
+        "your own log" if one["own"] else f"the log of {one['name']}" for one in status["alarms"]
+    )
+    verb = "contradicts itself" if len(whose) == 1 else "contradict themselves"
+    diagnostics.warn(f"{', '.join(whose)} {verb}: safelight audit alarms")
 
 
 async def stop(client: ControlClient, status: dict[str, Any]) -> None:

@@ -26,7 +26,8 @@ def command(settings: Settings, recovery_file: Path | None) -> None:
 
     Example: safelight recover
 
-    For a vault whose passphrase is lost. The node must not be running.
+    For a vault whose passphrase is lost. The node must not be running. When it starts next it
+    replaces the key that signs your log.
     """
     import asyncio
 

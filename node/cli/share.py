@@ -65,6 +65,7 @@ from node.cli.complete import images_and_albums, members
 @click.option(
     "--copyright", "notice", metavar="TEXT", default="", help="Write whose they are into them."
 )
+@click.option("--no-credit", is_flag=True, help="Write no credit, not even the album's.")
 @click.option(
     "--names/--no-names",
     default=None,
@@ -90,6 +91,7 @@ def command(
     lease: str | None,
     credit: str,
     notice: str,
+    no_credit: bool,
     names: bool | None,
     dry_run: bool,
 ) -> None:
@@ -121,6 +123,7 @@ def command(
         dry_run=dry_run,
         credit=credit,
         copyright_notice=notice,
+        no_credit=no_credit,
         names=names,
     )
     result = reach.call(settings, "share", params, bar=True)
@@ -156,7 +159,7 @@ def _picture(picture: dict[str, Any], names: list[str]) -> None:
         f"{picture['format']}{size}"
     )
     if problem := picture["problem"]:
-        output.line(f"  cannot be made: {output.plain(problem)}")
+        output.line(f"  cannot be made: {output.plain(problem)}; a preview can")
     for name in dict.fromkeys(names):
         if name != picture["name"]:
             output.line(f"  is called {output.plain(name)}")

@@ -131,24 +131,21 @@ async def _strip_one(
     import asyncio
 
     from node.cli.reading import read_picture
-    from node.imaging.inspect.words import disclosure_untrusted
-    from node.imaging.strip.engine import MAX_FILE_BYTES
-    from node.imaging.strip.verified import strip_verified
+    from node.imaging.strip.parts import MAX_FILE_BYTES
     from protocol.errors import SafelightError
 
     try:
         data = await asyncio.to_thread(read_picture, path, MAX_FILE_BYTES)
-        stripped = await strip_verified(pool, data, policy)
-        disclosure = await asyncio.to_thread(disclosure_untrusted, stripped)
+        copy = await pool.clean(data, policy=policy)
         target = folder / path.name
-        await asyncio.to_thread(_write, target, stripped.data)
+        await asyncio.to_thread(_write, target, copy.data)
     except SafelightError as error:
         return {"path": str(path), "code": error.code, "message": str(error)}
     return {
         "path": str(path),
         "out": str(target),
-        "removed": list(disclosure.removed),
-        "kept": list(disclosure.kept),
+        "removed": list(copy.disclosure.removed),
+        "kept": list(copy.disclosure.kept),
         "pixels_identical": True,
     }
 

@@ -17,7 +17,7 @@ import msgspec
 
 from node.control import runtime
 from node.control.schema import Params
-from protocol.errors import SafelightError
+from protocol.errors import SafelightError as SafelightError  # noqa: PLC0414  for the screens
 
 if TYPE_CHECKING:
     import aiohttp

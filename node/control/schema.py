@@ -178,6 +178,21 @@ class Images(Params, frozen=True):
     """Of the newest."""
 
 
+class Browse(Params, frozen=True):
+    """One page of the library under filters: `total` and `images`, newest first."""
+
+    query: str = ""
+    album: str | None = None
+    tag: str | None = None
+    classification: Literal["public", "internal", "confidential", "restricted"] | None = None
+    status: Literal["shared", "unshared", "received", "expiring"] | None = None
+    """Of live capabilities; `received` is saved from somebody else's; `expiring` within 24 h."""
+    person: str | None = None
+    """Holds a live capability over it."""
+    offset: int = 0
+    limit: int = 256
+
+
 class Classify(Params, frozen=True):
     """Give pictures or the pictures of albums another classification."""
 
@@ -221,6 +236,8 @@ class Share(Params, frozen=True):
     """Who made the pictures, written into the copies."""
     copyright_notice: str = ""
     """Whose they are, written into the copies."""
+    no_credit: bool = False
+    """Not even that of an album."""
     names: bool | None = None
     """Whether holders learn the pictures' names; None: members do, guests get neutral ones."""
 
@@ -280,6 +297,37 @@ class Export(Params, frozen=True):
     what: list[str]
     out: str
     rendition: str = "original"
+    """`original`, `clean`, `preview` or `preview:PX`."""
+    credit: str = ""
+    copyright_notice: str = ""
+    terms: str = ""
+    no_credit: bool = False
+    """Not even that of an album."""
+
+
+class AlbumCredit(Params, frozen=True):
+    """The credit that copies of an album's pictures carry by default: set it, or only say it."""
+
+    album: str
+    credit: str = ""
+    copyright_notice: str = ""
+    terms: str = ""
+    no_credit: bool = False
+    """From now on none."""
+
+
+class Watermark(Params, frozen=True):
+    """The logo that watermarks bear: set it, or only say which."""
+
+    logo: str | None = None
+    """A PNG file's absolute path."""
+    no_logo: bool = False
+
+
+class AccessReview(Params, frozen=True):
+    """What was granted and deserves a look; `sign_off` logs that somebody had it."""
+
+    sign_off: bool = False
 
 
 class Revoke(Params, frozen=True):
@@ -304,8 +352,124 @@ class AuditLog(Params, frozen=True):
     who: str | None = None
     image: str | None = None
     since: str | None = None
+    until: str | None = None
+    events: list[str] = []
+    """Of one of these; none is any."""
     limit: int = 1_000_000
     """Of the newest."""
+
+
+class AuditPage(Params, frozen=True):
+    """Entries of the own log, newest first, a page at a time."""
+
+    who: str | None = None
+    image: str | None = None
+    since: str | None = None
+    until: str | None = None
+    events: list[str] = []
+    offset: int = 0
+    limit: int = 100
+    """At most 1,000."""
+
+
+class AuditProve(Params, frozen=True):
+    """The proof of one entry."""
+
+    index: int
+    incarnation: int | None = None
+    """None is the newest log."""
+
+
+class AuditExport(Params, frozen=True):
+    """Write an evidence pack to a new file."""
+
+    out: str
+    table: bool = False
+    disclose: list[str] = []
+    who: str | None = None
+    image: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+class AuditReconcile(Params, frozen=True):
+    """Opens that one side's log has and the other's lacks."""
+
+    who: str | None = None
+    pack: str | None = None
+    """Path of a peer's evidence pack."""
+
+
+class AuditAlarm(Params, frozen=True):
+    """Note that a person has looked into an alarm, and deal with that log's keeper again."""
+
+    alarm: int
+
+
+class AuditEvidence(Params, frozen=True):
+    """What an alarm is about, as it was signed; the newest alarm where none is named."""
+
+    alarm: int | None = None
+
+
+class AuditWitnessAdd(Params, frozen=True):
+    """Ask a witness outside the team from now on."""
+
+    url: str
+    vkey: str
+
+
+class AuditWitnessRemove(Params, frozen=True):
+    """Ask a witness outside the team no more."""
+
+    url: str
+
+
+class AuditWitnessServe(Params, frozen=True):
+    """Cosign over HTTP at `listen`, or no more with `off`; tells where, and by which key."""
+
+    listen: str | None = None
+    off: bool = False
+
+
+class SharesReissue(Params, frozen=True):
+    """Grant anew what is over because this node began a new log; all of it where none is named."""
+
+    capabilities: list[str] = []
+    opens: int | None = None
+    """At most so many a picture; None: what is left by the counts that this vault has."""
+    names: bool = False
+    dry_run: bool = False
+
+
+class AuditErase(Params, frozen=True):
+    """Destroy what is kept about a subject; `dry_run` only says what that would be."""
+
+    subject: str
+    kind: str | None = None
+    """``person``, ``picture``, ``album`` or ``capability``."""
+    dry_run: bool = False
+
+
+class AuditWhoCould(Params, frozen=True):
+    """Who could open what at a moment."""
+
+    at: str
+    """RFC 3339."""
+    image: str | None = None
+    """Only this picture; then also who could not, and why."""
+
+
+class AuditHolders(Params, frozen=True):
+    """Who may hold a copy of an own picture."""
+
+    image: str
+
+
+class AuditSubject(Params, frozen=True):
+    """Everything the own log says about a person."""
+
+    who: str
 
 
 class Check(Params, frozen=True):
@@ -325,6 +489,14 @@ class Thumbnail(Params, frozen=True):
     """A sealed thumbnail opened: base64 of its encoded bytes."""
 
     image: str
+    size: Literal[256, 1024] = 256
+
+
+class Thumbnails(Params, frozen=True):
+    """Many sealed thumbnails opened: `thumbnails`, id to base64; those without one are left out."""
+
+    images: list[str]
+    """Whole ids, at most 64."""
     size: Literal[256, 1024] = 256
 
 
@@ -361,8 +533,12 @@ METHODS: Final[dict[str, type[Params]]] = {
     "show": Show,
     "inspect": Inspect,
     "thumbnail": Thumbnail,
+    "thumbnails": Thumbnails,
+    "browse": Browse,
     "share": Share,
     "shares": Shares,
+    "access_review": AccessReview,
+    "shares_reissue": SharesReissue,
     "inbox": Empty,
     "fetch": Fetch,
     "open": Open,
@@ -370,11 +546,30 @@ METHODS: Final[dict[str, type[Params]]] = {
     "close_open": CloseOpen,
     "save": Save,
     "export": Export,
+    "album_credit": AlbumCredit,
+    "watermark": Watermark,
     "revoke": Revoke,
     "extend": Extend,
     "audit_log": AuditLog,
     "audit_follow": AuditLog,
+    "audit_alarms": Empty,
+    "audit_alarm_clear": AuditAlarm,
+    "audit_evidence": AuditEvidence,
+    "audit_witness_add": AuditWitnessAdd,
+    "audit_witness_list": Empty,
+    "audit_witness_remove": AuditWitnessRemove,
+    "audit_witness_serve": AuditWitnessServe,
+    "audit_erase": AuditErase,
+    "audit_who_could": AuditWhoCould,
+    "audit_holders": AuditHolders,
+    "audit_subject": AuditSubject,
     "audit_verify": Empty,
+    "audit_page": AuditPage,
+    "audit_state": Empty,
+    "audit_prove": AuditProve,
+    "audit_export": AuditExport,
+    "audit_reconcile": AuditReconcile,
+    "audit_roll": Empty,
     "check": Check,
     "doctor": Doctor,
     "events": Empty,

@@ -1,6 +1,7 @@
-"""What a picture file carries besides its pixels, as a signed disclosure names it.
+"""What a picture file carries besides its pixels, and the copy that carries nothing else.
 
-Belongs here: the groups of one file; a clean copy with what became of everything.
+Belongs here: the groups of one file, as a signed disclosure names them; a clean copy with what
+became of everything.
 Never here: a format (``strip``), plain words (``inspect``), or decoding.
 
 Runs inside a worker process: a stranger's file may be large, however harmless the walk.
@@ -8,24 +9,24 @@ Runs inside a worker process: a stranger's file may be large, however harmless t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from node.imaging.formats import sniff
+from node.imaging.formats import RAW, is_raw_untrusted, sniff
+from node.imaging.inspect import words
+from node.imaging.inspect.finding import Disclosure, Finding
 from node.imaging.inspect.words import disclosure_untrusted, findings_untrusted
 from node.imaging.messages import Ownership
-from node.imaging.metadata import GROUPS, metadata_groups_untrusted
+from node.imaging.metadata import GROUPS, metadata_groups_untrusted, telling_jpeg_untrusted
 from node.imaging.ownership import is_credited_untrusted, with_ownership
-from node.imaging.strip.engine import Stripped, strip_untrusted
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.container import container_of
+from node.imaging.strip.engine import Stripped, strip_untrusted, walk_untrusted
+from node.imaging.strip.errors import Detail, StripCode, StripError
+from node.imaging.strip.ifd import open_tiff
+from node.imaging.strip.parts import Part
 from node.imaging.strip.policy import DEFAULT_POLICY, StripPolicy
 
-MAX_LINES: Final = 64
-"""Of plain words about one picture."""
-
-_WITHOUT_GAIN_MAPS: Final = StripPolicy(gain_maps=False)
-_INSIDE: Final = frozenset({"gps", "thumbnail"})
-"""What stands inside another carrier, in an Exif block or an XMP packet."""
 _SAY_LITTLE: Final = frozenset({"exif", "xmp", "iptc"})
 """Carriers that may hold an orientation or a credit and nothing else."""
 
@@ -40,8 +41,9 @@ class CleanCopy:
     """Groups that the source carries."""
     kept: tuple[str, ...]
     """Groups that the copy carries."""
-    lines: tuple[str, ...]
-    """What the source carries in plain words, fit to be shown."""
+    findings: tuple[Finding, ...]
+    """What the source carries."""
+    disclosure: Disclosure
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -49,19 +51,27 @@ class CleanCopy:
         return tuple(group for group in self.found if group not in self.kept)
 
 
-def make_clean_untrusted(data: bytes, ownership: Ownership | None) -> CleanCopy:
+def make_clean_untrusted(
+    data: bytes, ownership: Ownership | None, policy: StripPolicy = DEFAULT_POLICY
+) -> CleanCopy:
     """Return a clean copy, with a credit where one is given; StripError.
 
     The copy has been walked over once more, to its last byte. Its pixels are compared
-    elsewhere, by decoders. A credited copy has no gain map: the map's picture is found by
+    elsewhere, by decoders. A credited JPEG has no gain map: the map's picture is found by
     where it stands.
     """
-    policy = DEFAULT_POLICY if ownership is None else _WITHOUT_GAIN_MAPS
+    if is_raw_untrusted(data):
+        raise StripError(StripCode.UNSUPPORTED, Detail.RAW)
+    if ownership is not None and container_of(data) == "jpeg":
+        policy = replace(policy, gain_maps=False)
     stripped = strip_untrusted(data, policy)
     copy = stripped.data
     if ownership is not None:
         copy = with_ownership(copy, stripped.format, ownership)
-    kept = groups_untrusted(copy)
+    if copy == stripped.data and policy == DEFAULT_POLICY:
+        kept = _of_clean(stripped.left, stripped.kept.orientation)
+    else:
+        kept = groups_untrusted(copy)
     if (ownership is not None) != ("ownership" in kept):
         raise StripError(StripCode.NOT_CLEAN)
     return CleanCopy(
@@ -69,12 +79,33 @@ def make_clean_untrusted(data: bytes, ownership: Ownership | None) -> CleanCopy:
         format=stripped.format,
         found=_groups(stripped, data),
         kept=kept,
-        lines=_lines(stripped),
+        findings=findings_untrusted(stripped.parts, stripped.kept.orientation),
+        disclosure=disclosure_untrusted(stripped),
     )
+
+
+def look_untrusted(data: bytes) -> tuple[Finding, ...]:
+    """Return what a file tells, also one of which there is no clean copy; StripError."""
+    if is_raw_untrusted(data):
+        return findings_untrusted(_of_raw(data), 1)
+    walked = walk_untrusted(data)
+    return findings_untrusted(walked.parts, walked.kept.orientation)
+
+
+def _of_raw(data: bytes) -> list[Part]:
+    """Return what can be read of a raw camera file."""
+    parts: list[Part] = []
+    if open_tiff(data) is not None:
+        parts.append(Part(kind="exif", name="IFD", data=data))
+    if jpeg := telling_jpeg_untrusted(data):
+        parts += walk_untrusted(jpeg).parts
+    return parts
 
 
 def groups_untrusted(data: bytes) -> tuple[str, ...]:
     """Return the groups of what a file carries, in the order of GROUPS; nothing for no picture."""
+    if is_raw_untrusted(data):
+        return metadata_groups_untrusted(data, RAW)
     try:
         stripped = strip_untrusted(data)
     except StripError:
@@ -83,30 +114,23 @@ def groups_untrusted(data: bytes) -> tuple[str, ...]:
     return _groups(stripped, data)
 
 
-def _lines(stripped: Stripped) -> tuple[str, ...]:
-    found = findings_untrusted(stripped.parts, stripped.kept.orientation)
-    lines = list(dict.fromkeys(one.value for one in found if one.plain))
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
-    return tuple(lines)
-
-
 def _groups(stripped: Stripped, data: bytes) -> tuple[str, ...]:
-    said = disclosure_untrusted(stripped)
-    found = {*said.removed_groups, *said.kept_groups}
-    known = sniff(data)
-    if known is not None:
-        found |= _INSIDE.intersection(metadata_groups_untrusted(data, known))
-    is_clean = stripped.data == data
-    is_credited = not is_clean and any(
-        is_credited_untrusted(data, stripped.data, stripped.format, bytes(part.data))
-        for part in stripped.parts
-        if part.kind == "xmp"
-    )
-    if is_clean or is_credited:
-        found -= _SAY_LITTLE
-        # Of these a clean copy has only what leads to its gain map.
-        found -= {"application_data"}
-        found |= {"ownership"} if is_credited else set()
-        found |= {"orientation"} if stripped.kept.orientation != 1 else set()
+    orientation = stripped.kept.orientation
+    if stripped.data == data:
+        return _of_clean(stripped.parts, orientation)
+    packets = [bytes(part.data) for part in stripped.parts if part.kind == "xmp"]
+    # A credit is one packet; comparing with many of them would take the square of the time.
+    if len(packets) == 1 and is_credited_untrusted(
+        data, stripped.data, stripped.format, packets[0]
+    ):
+        return _of_clean(stripped.parts, orientation, "ownership")
+    return words.groups_untrusted(stripped.parts)
+
+
+def _of_clean(parts: Iterable[Part], orientation: int, *more: str) -> tuple[str, ...]:
+    """Return the groups of a file that holds nothing but what a walk writes, and more."""
+    # Of application data a clean copy has only what leads to its gain map.
+    found = {*words.groups_untrusted(parts), *more} - _SAY_LITTLE - {"application_data"}
+    if orientation != 1:
+        found.add("orientation")
     return tuple(group for group in GROUPS if group in found)

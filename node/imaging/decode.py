@@ -11,13 +11,15 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from PIL import Image, ImageCms, ImageFile
 
 from node.imaging.errors import ImagingCode, ImagingError
-from node.imaging.formats import require_format
+from node.imaging.formats import RAW, exact_format_untrusted
+from node.imaging.raw import open_raw_untrusted
+from node.imaging.strip.icc import whole_profile_untrusted
 
 MAX_PIXELS: Final = 120_000_000
 """Width times height of a picture: half a gigabyte as pixels, a third of a worker's memory."""
@@ -36,8 +38,10 @@ _UNTURN: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNED_BY_PROPERTY: Final = frozenset({"HEIF", "AVIF"})
+"""Pictures that are turned as a property of theirs says (ISO 23008-12, 6.5.10), which Pillow puts
+into their Exif block or has followed already. What else an XMP packet says does not count."""
 _SRGB_NAMES: Final = ("srgb iec61966", "gimp built-in srgb")
-_ICC_SIGNATURE: Final = slice(36, 40)
 _ICC_COLOUR_SPACE: Final = slice(16, 20)
 _ICC_SPACE_OF_MODE: Final = {"L": b"GRAY", "RGB": b"RGB ", "RGBA": b"RGB ", "CMYK": b"CMYK"}
 
@@ -61,9 +65,12 @@ class Decoded:
     """Of the whole picture, as seen: orientation applied, before any reduction."""
     height: int
     orientation: int
-    """Exif orientation, 1 to 8."""
+    """Exif orientation, 1 to 8, of the pixels."""
     icc: bytes | None
     """The colour profile, where it is one for this mode."""
+    whole: tuple[int, int]
+    """Width and height of what the file holds, as seen: of a raw file the sensor's, which has
+    more of them than the picture inside that is decoded."""
 
     def stored(self, size: tuple[int, int]) -> tuple[int, int]:
         """Translate a size as seen into one as stored, or back."""
@@ -79,11 +86,21 @@ def decode_untrusted(data: bytes, box: tuple[int, int]) -> Decoded:
     """Decode the whole picture; a JPEG at the smallest scale that still fills box as seen.
 
     box: largest (width, height) that the caller will make of it.
+    Of a TIFF the first page is decoded, of an animation the first frame, of a raw file the
+    picture inside it.
     Raises ImagingError: empty, unknown_format, too_large, broken. Every byte of pixel data
-    is read, so a file that was cut short is found broken here.
+    is read, so a file that was cut short is found broken here; of a raw file only those of
+    the picture inside.
     """
-    image_format = require_format(data)
-    with _blame_the_picture(), Image.open(io.BytesIO(data), formats=[image_format]) as image:
+    image_format = exact_format_untrusted(data)
+    with _blame_the_picture():
+        if image_format == RAW:
+            return _decode_raw(data, box)
+        return _decode(data, image_format, box)
+
+
+def _decode(data: bytes, image_format: str, box: tuple[int, int]) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=[image_format]) as image:
         stored_size = image.size
         if image_format == "jpeg":
             orientation = _orientation(image)
@@ -91,19 +108,41 @@ def decode_untrusted(data: bytes, box: tuple[int, int]) -> Decoded:
             image.draft(None, fit(stored_size, box[::-1] if sideways else box))
             image.load()
         else:
-            # Their orientation may stand behind the pixels.
+            # Their orientation may stand behind the pixels; some are turned while they load.
             image.load()
+            stored_size = image.size
             orientation = _orientation(image)
         icc = image.info.get("icc_profile")
         pixels = _plain(image)
-    width, height = stored_size[::-1] if orientation in _TURNED_SIDEWAYS else stored_size
+    seen = stored_size[::-1] if orientation in _TURNED_SIDEWAYS else stored_size
     return Decoded(
         image=pixels,
         format=image_format,
+        width=seen[0],
+        height=seen[1],
+        orientation=orientation,
+        icc=_profile_for(icc, pixels.mode),
+        whole=seen,
+    )
+
+
+def _decode_raw(data: bytes, box: tuple[int, int]) -> Decoded:
+    """Decode the picture that a raw file shows."""
+    raw = open_raw_untrusted(data, MAX_PIXELS)
+    whole = (raw.width, raw.height)
+    if raw.image is None:
+        return replace(_decode(raw.jpeg, "jpeg", box), format=RAW, whole=whole)
+    pixels = _plain(raw.image)
+    sideways = raw.orientation in _TURNED_SIDEWAYS
+    width, height = pixels.size[::-1] if sideways else pixels.size
+    return Decoded(
+        image=pixels,
+        format=RAW,
         width=width,
         height=height,
-        orientation=orientation,
-        icc=icc if _is_profile_for(icc, pixels.mode) else None,
+        orientation=raw.orientation,
+        icc=None,
+        whole=whole,
     )
 
 
@@ -138,7 +177,12 @@ def _blame_the_picture() -> Iterator[None]:
 def _orientation(image: Image.Image) -> int:
     """Return the Exif orientation; 1 where there is none that makes sense."""
     try:
-        value = image.getexif().get(_ORIENTATION_TAG)
+        if image.format in _TURNED_BY_PROPERTY:
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+        else:
+            exif = image.getexif()
+        value = exif.get(_ORIENTATION_TAG)
     except Exception:  # noqa: BLE001  a picture with broken metadata is still a picture
         return 1
     return value if isinstance(value, int) and value in _UNTURN else 1
@@ -157,21 +201,24 @@ def _plain(image: Image.Image) -> Image.Image:
             plain = image
         case "1":
             plain = image.convert("L")
+        case "LAB":
+            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+            assert converted is not None, "not converted in place"
+            plain = converted
         case _:
             plain = image.convert("RGB")
     plain.info.clear()
     return plain
 
 
-def _is_profile_for(icc: bytes | None, mode: str) -> bool:
-    """Say whether icc is a colour profile (ICC.1 section 7.2) for pixels of mode."""
-    return (
-        isinstance(icc, bytes)
-        and 128 < len(icc) <= MAX_ICC_BYTES
-        and int.from_bytes(icc[:4]) == len(icc)
-        and icc[_ICC_SIGNATURE] == b"acsp"
-        and icc[_ICC_COLOUR_SPACE] == _ICC_SPACE_OF_MODE[mode]
-    )
+def _profile_for(icc: object, mode: str) -> bytes | None:
+    """Return a colour profile (ICC.1 section 7.2) without its padding; None if not for mode."""
+    whole = whole_profile_untrusted(icc) if isinstance(icc, bytes) else None
+    if whole is None or whole[_ICC_COLOUR_SPACE] != _ICC_SPACE_OF_MODE[mode]:
+        return None
+    whole = whole[: int.from_bytes(whole[:4])]
+    return whole if len(whole) <= MAX_ICC_BYTES else None
 
 
 def _is_srgb(icc: bytes) -> bool:

@@ -24,7 +24,10 @@ class ImagingCode(StrEnum):
 
 
 _MEANING: Final = {
-    ImagingCode.UNKNOWN_FORMAT: "not a picture this build reads; JPEG, PNG, WebP and GIF are",
+    ImagingCode.UNKNOWN_FORMAT: (
+        "not a picture this build reads; JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF and raw camera"
+        " files are"
+    ),
     ImagingCode.BROKEN: "the picture is damaged or cut short",
     ImagingCode.TOO_LARGE: "the picture needs more memory than one picture may take",
     ImagingCode.EMPTY: "the file is empty",

@@ -11,10 +11,14 @@ is trusted: it may have been taken over by the picture it decoded.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+
+from node.imaging.inspect.finding import Disclosure, Finding
+from node.imaging.strip.policy import DEFAULT_POLICY, StripPolicy
 
 FRAME: Final = struct.Struct(">II")
 """Head length, body length."""
@@ -82,10 +86,15 @@ class Ownership(_Message, frozen=True):
     """Under which terms it may be used."""
 
 
+class LogoJob(_Message, frozen=True):
+    """Make a watermark's logo of the picture in the body."""
+
+
 class PreviewJob(_Message, frozen=True):
-    """Render the picture in the body."""
+    """Render the picture in the body, behind which the watermark's logo stands."""
 
     long_edge: int
+    logo_bytes: int = 0
     mark: Mark | None = None
     ownership: Ownership | None = None
 
@@ -94,6 +103,7 @@ class CleanJob(_Message, frozen=True):
     """Make a clean copy of the picture in the body, by its container alone."""
 
     ownership: Ownership | None = None
+    policy: StripPolicy = DEFAULT_POLICY
 
 
 class InspectJob(_Message, frozen=True):
@@ -115,7 +125,7 @@ class HashJob(_Message, frozen=True):
     format: str
 
 
-Job = ThumbnailJob | PreviewJob | CleanJob | InspectJob | ScreenJob | HashJob
+Job = ThumbnailJob | LogoJob | PreviewJob | CleanJob | InspectJob | ScreenJob | HashJob
 
 
 class ThumbnailsMade(_Message, frozen=True):
@@ -129,6 +139,10 @@ class ThumbnailsMade(_Message, frozen=True):
     """As ``likeness.likeness_of`` says."""
 
 
+class LogoMade(_Message, frozen=True):
+    """The body holds the logo, a PNG."""
+
+
 class PreviewMade(_Message, frozen=True):
     """The body holds the preview."""
 
@@ -140,21 +154,24 @@ class PreviewMade(_Message, frozen=True):
 
 
 class CleanMade(_Message, frozen=True):
-    """The body holds the clean copy."""
+    """The body holds the clean copy, then a `Disclosure` in MessagePack."""
 
     format: str
     removed: tuple[str, ...]
     kept: tuple[str, ...]
+    copy_bytes: int
 
 
 class Inspected(_Message, frozen=True):
-    """The body holds what is found in plain words, one thing a line, as UTF-8."""
+    """The body holds the findings, in MessagePack."""
 
     found: tuple[str, ...]
     kept: tuple[str, ...]
     clean_bytes: int
     problem: str
     """Why there is no clean copy, a StripCode; empty where there is one."""
+    detail: str = ""
+    """More exactly, a `Detail` of the strip; or empty."""
 
 
 class ScreenMade(_Message, frozen=True):
@@ -177,10 +194,19 @@ class JobRefused(_Message, frozen=True):
     """The picture cannot be decoded or cleaned; the code is an ImagingCode or a StripCode."""
 
     code: str
+    detail: str = ""
+    """More exactly, a `Detail` of the strip; or empty."""
 
 
 Answer = (
-    ThumbnailsMade | PreviewMade | CleanMade | Inspected | ScreenMade | PixelsHashed | JobRefused
+    ThumbnailsMade
+    | LogoMade
+    | PreviewMade
+    | CleanMade
+    | Inspected
+    | ScreenMade
+    | PixelsHashed
+    | JobRefused
 )
 
 
@@ -266,6 +292,21 @@ def unpack_answer_untrusted(head: bytes) -> Answer:
     return _answers.decode(head)
 
 
+def pack_told(told: Disclosure | Sequence[Finding]) -> bytes:
+    """Return what a picture tells as it stands in a body."""
+    return _encoder.encode(told)
+
+
+def unpack_disclosure_untrusted(body: bytes) -> Disclosure:
+    """Decode what became of everything; msgspec.MsgspecError. Its texts are still foreign."""
+    return _disclosures.decode(body)
+
+
+def unpack_findings_untrusted(body: bytes) -> list[Finding]:
+    """Decode what a picture tells; msgspec.MsgspecError. Its texts are still foreign."""
+    return _findings.decode(body)
+
+
 def unpack_order(head: bytes) -> Order:
     """Decode an order; msgspec.MsgspecError."""
     return _orders.decode(head)
@@ -279,5 +320,7 @@ def unpack_report(head: bytes) -> Report:
 _encoder = msgspec.msgpack.Encoder()
 _jobs: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_disclosures: msgspec.msgpack.Decoder[Disclosure] = msgspec.msgpack.Decoder(Disclosure)
+_findings: msgspec.msgpack.Decoder[list[Finding]] = msgspec.msgpack.Decoder(list[Finding])
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 _reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)

@@ -11,8 +11,14 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
+
+from node.imaging.strip.boxes import boxes
+from node.imaging.strip.errors import StripError
+from node.imaging.strip.heif_items import Item, Items, read_items
+from node.imaging.strip.ifd import Directory, Tiff, open_tiff
+from node.imaging.strip.parts import count_part
 
 GROUPS: Final = (
     "exif",
@@ -43,8 +49,7 @@ _MAX_INFLATED_BYTES: Final = 1 << 20
 
 def metadata_groups_untrusted(data: bytes, image_format: str) -> tuple[str, ...]:
     """Return the groups of metadata in a file of image_format, in the order of GROUPS."""
-    walk = {"jpeg": _jpeg, "png": _png, "webp": _webp, "gif": _gif}[image_format]
-    found = set(walk(data))
+    found = set(_WALKS[image_format](data))
     return tuple(group for group in GROUPS if group in found)
 
 
@@ -309,3 +314,135 @@ def _xmp(packet: bytes) -> Iterator[str]:
         yield "gps"
     if b"xmp:Thumbnails" in packet or b"xmpGImg" in packet:
         yield "thumbnail"
+
+
+# TIFF: the directories of its pages, with tags that say how pixels are read and others.
+_STRUCTURE: Final = frozenset(
+    {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284}
+    | {290, 291, 292, 293, 296, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332}
+    | {334, 336, 338, 339, 347, 529, 530, 531, 532}
+)
+_SUBFILE, _SUB_DIRECTORIES, _PHOTOSHOP, _PROFILE = 254, 330, 0x8649, 0x8773
+_REDUCED: Final = 1
+_CARRIERS: Final = {_PROFILE: "icc", _IPTC: "iptc", _PHOTOSHOP: "iptc", _GPS_IFD: "gps"}
+
+
+def _tiff(data: bytes) -> Iterator[str]:
+    tiff = open_tiff(data)
+    if tiff is None:
+        return
+    entries = 0
+    try:
+        for page, directory in enumerate(tiff.chain()):
+            entries += len(directory)
+            count_part(entries)
+            if _SUBFILE in directory and directory[_SUBFILE].number() & _REDUCED:
+                yield "thumbnail"
+            elif page:
+                yield "second_picture"
+            yield from _page(tiff, directory)
+    except StripError:
+        return
+
+
+def _page(tiff: Tiff, directory: Directory) -> Iterator[str]:
+    for tag, entry in directory.items():
+        if tag == _XMP:
+            yield from _xmp(bytes(entry.raw))
+        elif tag in _CARRIERS:
+            yield _CARRIERS[tag]
+        elif tag not in _STRUCTURE:
+            yield "exif"
+    if _SUB_DIRECTORIES in directory:
+        yield "second_picture"
+    if _MAKER_NOTE in tiff.below(directory, _EXIF_IFD):
+        yield "maker_note"
+
+
+# HEIF and AVIF (ISO 14496-12, ISO 23008-12): boxes, of which `meta` says what the items are.
+_HEIF_NEEDED: Final = frozenset((b"ftyp", b"meta", b"mdat", b"free", b"skip"))
+_C2PA_UUID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_CODED: Final = frozenset((b"hvc1", b"av01", b"grid", b"iovl", b"iden", b"tmap"))
+
+
+def _heif(data: bytes) -> Iterator[str]:
+    view = memoryview(data)
+    try:
+        for kind, payload, _ in boxes(view):
+            if kind == b"meta":
+                yield from _heif_items(read_items(payload), view)
+            elif kind in (b"moov", b"mpvd"):
+                yield "video"
+            elif kind == b"uuid" and bytes(payload[:16]) == _C2PA_UUID:
+                yield "c2pa"
+            elif kind not in _HEIF_NEEDED:
+                yield "application_data"
+    except (StripError, struct.error, LookupError, ValueError):
+        return
+
+
+def _heif_items(items: Items, view: memoryview) -> Iterator[str]:
+    if any(one.kind == b"colr" and bytes(one.payload[:4]) != b"nclx" for one in items.properties):
+        yield "icc"
+    tiles = {target for one in items.references if one.kind == b"dimg" for target in one.targets}
+    for item in items.items.values():
+        if item.kind in _CODED:
+            if item.number != items.primary and item.number not in tiles:
+                small = items.from_item(b"thmb", item.number)
+                yield "thumbnail" if small else "second_picture"
+        else:
+            yield from _heif_metadata(items, item, view)
+
+
+def _heif_metadata(items: Items, item: Item, view: memoryview) -> Iterator[str]:
+    try:
+        held = items.bytes_of(item, view)
+    except StripError:
+        held = b""
+    if item.kind == b"Exif":
+        # Where the block begins:4, counted from behind this number.
+        yield from _exif(held[4 + int.from_bytes(held[:4]) :].removeprefix(b"Exif\0\0"))
+    elif item.kind == b"jumb":
+        yield "c2pa"
+    elif item.content_type == b"application/rdf+xml":
+        yield from _xmp(held)
+    else:
+        yield "application_data"
+
+
+# Raw camera files. Most are TIFFs; RAF and RW2 hold a JPEG that has what their cameras wrote.
+_RAF_JPEG_AT: Final = 84
+_RW2_JPEG: Final = 0x002E
+
+
+def _raw(data: bytes) -> Iterator[str]:
+    yield from ("exif", "thumbnail", "application_data")
+    yield from _tiff(data)
+    if jpeg := telling_jpeg_untrusted(data):
+        yield from _jpeg(jpeg)
+
+
+def telling_jpeg_untrusted(data: bytes) -> bytes:
+    """Return the JPEG inside an RAF or RW2 file that has what its camera wrote; or nothing."""
+    jpeg = b""
+    tiff = open_tiff(data)
+    if tiff is not None:
+        directory, _ = tiff.directory(tiff.first)
+        if _RW2_JPEG in directory:
+            jpeg = bytes(directory[_RW2_JPEG].raw)
+    elif data.startswith(b"FUJIFILM") and len(data) >= _RAF_JPEG_AT + 8:
+        at, length = struct.unpack_from(">II", data, _RAF_JPEG_AT)
+        jpeg = data[at : at + length]
+    return jpeg if jpeg.startswith(b"\xff\xd8\xff") else b""
+
+
+_WALKS: Final[dict[str, Callable[[bytes], Iterator[str]]]] = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "gif": _gif,
+    "tiff": _tiff,
+    "heif": _heif,
+    "avif": _heif,
+    "raw": _raw,
+}

@@ -1,12 +1,13 @@
 """Who made a picture and whose it is, written into a copy that carries nothing else.
 
-Belongs here: one credit in the three places where programs look for it (EXIF, XMP, IPTC), for
-JPEG, PNG, WebP and TIFF; and telling a file that carries exactly this from any other.
+Belongs here: one credit in the three places where programs look for it (EXIF, XMP, IPTC), in
+every format that is cleaned; and telling a file that carries exactly this from any other.
 Never here: removing anything (``node.imaging.strip``), or deciding who is credited.
 
 EXIF has Artist and Copyright, XMP dc:creator, dc:rights and xmpRights:UsageTerms, IPTC by-line and
-copyright notice, all in UTF-8. PNG and WebP have no place for IPTC's old records; the same two
-fields of today's IPTC standard are dc:creator and dc:rights.
+copyright notice, all in UTF-8. PNG, WebP, HEIC and AVIF have no place for IPTC's old records; the
+same two fields of today's IPTC standard are dc:creator and dc:rights. A GIF has a place for XMP
+alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import zlib
 from typing import Final
 
 from node.imaging.messages import Ownership
-from node.imaging.strip.engine import strip_untrusted
+from node.imaging.strip import heif
+from node.imaging.strip.engine import walk_untrusted
 from node.imaging.strip.errors import StripCode, StripError
 from node.imaging.strip.exif import PREFIX
 from node.imaging.strip.ifd import (
@@ -31,6 +33,7 @@ from node.imaging.strip.ifd import (
     write_directory,
 )
 from node.imaging.strip.jpeg_segments import APP0, segment
+from node.imaging.strip.parts import Kept
 
 _ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
 _POSITIONING: Final = 0x0213
@@ -42,6 +45,8 @@ _XMP_IN_JPEG: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_IN_PNG: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Keyword, not compressed, no language, no translated keyword."""
 _PNG_HEAD_BYTES: Final = 8 + 25
+_GIF_SCREEN_END: Final = 13
+_GIF_XMP_END: Final = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
 _WEBP_ALPHA, _WEBP_EXIF, _WEBP_XMP = 0x10, 0x08, 0x04
 _LIST: Final = r"<rdf:{0}><rdf:li{1}>([^<]*)</rdf:li></rdf:{0}>"
 _CREATOR: Final = re.compile("<dc:creator>" + _LIST.format("Seq", ""))
@@ -87,7 +92,7 @@ def _read_untrusted(packet: bytes) -> Ownership:
 
 
 def _orientation(clean: bytes) -> int:
-    return strip_untrusted(clean).kept.orientation
+    return walk_untrusted(clean).kept.orientation
 
 
 # What is written --------------------------------------------------------------------------------
@@ -111,7 +116,9 @@ def _exif(ownership: Ownership, orientation: int, *, jpeg: bool = False) -> byte
     return b"II*\0\x08\0\0\0" + write_directory(values, 8, 0, order="<")
 
 
-def _xmp(ownership: Ownership) -> bytes:
+def _xmp(ownership: Ownership, orientation: int = 1) -> bytes:
+    """Return an XMP packet that says who, and how the picture is turned where only XMP does."""
+
     def listed(kind: str, text: str) -> str:
         language = ' xml:lang="x-default"' if kind == "Alt" else ""
         said = html.escape(text, quote=False)
@@ -125,13 +132,17 @@ def _xmp(ownership: Ownership) -> bytes:
     if ownership.terms:
         terms = listed("Alt", ownership.terms)
         said.append(f"<xmpRights:UsageTerms>{terms}</xmpRights:UsageTerms>")
+    turned, namespace = "", ""
+    if orientation != 1:
+        turned = f' tiff:Orientation="{orientation}"'
+        namespace = ' xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
     return "".join(
         (
             '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>',
             '<x:xmpmeta xmlns:x="adobe:ns:meta/">',
             '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">',
             '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"',
-            ' xmlns:xmpRights="http://ns.adobe.com/xap/1.0/rights/">',
+            f' xmlns:xmpRights="http://ns.adobe.com/xap/1.0/rights/"{namespace}{turned}>',
             *said,
             '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>',
         )
@@ -260,4 +271,35 @@ def _tiff(clean: bytes, ownership: Ownership) -> bytes:
     return padded[:head] + pointer + padded[head + len(pointer) :] + moved
 
 
-_WRITERS: Final = {"jpeg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff}
+def _gif(clean: bytes, ownership: Ownership) -> bytes:
+    """Put a packet behind the colours; only GIF89a has extensions.
+
+    The packet stands there as it is, without sub-blocks: its bytes lead a reader of those from
+    one to another of the descending ones behind it, and so out (XMP specification, part 3).
+    """
+    colours = 3 << ((clean[10] & 7) + 1) if clean[10] & 0x80 else 0
+    at = _GIF_SCREEN_END + colours
+    packet = b"\x21\xff\x0bXMP DataXMP" + _xmp(ownership) + _GIF_XMP_END
+    return b"GIF89a" + clean[6:at] + packet + clean[at:]
+
+
+def _heif(clean: bytes, ownership: Ownership) -> bytes:
+    """Write the file anew with two more items that describe the primary picture."""
+    return b"".join(heif.described(clean, lambda kept: _described(ownership, kept)))
+
+
+def _described(ownership: Ownership, kept: Kept) -> tuple[bytes, bytes]:
+    """Return the Exif block and the XMP packet of a credit."""
+    by_exif, by_xmp = (1, kept.orientation) if kept.by_xmp else (kept.orientation, 1)
+    return _exif(ownership, by_exif), _xmp(ownership, by_xmp)
+
+
+_WRITERS: Final = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "gif": _gif,
+    "tiff": _tiff,
+    "heif": _heif,
+    "avif": _heif,
+}

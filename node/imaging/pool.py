@@ -19,11 +19,22 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+import msgspec
+
 from node.imaging.errors import ImagingCode, ImagingError
-from node.imaging.formats import THUMBNAIL_FORMAT, require_format, sniff
+from node.imaging.formats import RAW, SNIFF_BYTES, THUMBNAIL_FORMAT, require_format, sniff
+from node.imaging.inspect.finding import GROUPS as FINDING_GROUPS
+from node.imaging.inspect.finding import (
+    MAX_FINDINGS,
+    MAX_LINES,
+    Disclosure,
+    Finding,
+    bounded_lines,
+    shown,
+)
 from node.imaging.likeness import LIKENESS_BYTES
 from node.imaging.messages import (
     MAX_PICTURE_BYTES,
@@ -36,6 +47,8 @@ from node.imaging.messages import (
     Job,
     JobRefused,
     Limits,
+    LogoJob,
+    LogoMade,
     Mark,
     Ownership,
     PixelsHashed,
@@ -47,13 +60,15 @@ from node.imaging.messages import (
     ThumbnailJob,
     ThumbnailsMade,
     Wall,
+    unpack_disclosure_untrusted,
+    unpack_findings_untrusted,
 )
 from node.imaging.metadata import GROUPS
 from node.imaging.processes import WarmParent, Worker, WorkerFault
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.container import container_of
+from node.imaging.strip.errors import Detail, StripCode, StripError
+from node.imaging.strip.policy import DEFAULT_POLICY, StripPolicy
 from protocol.errors import LimitError
-from protocol.identity import clean_text
-from protocol.limits import MAX_NAME_BYTES
 
 __all__ = [
     "CleanCopy",
@@ -76,12 +91,12 @@ T = TypeVar("T")
 MAX_THUMBNAIL_EDGE: Final = 4_096
 MAX_PREVIEW_EDGE: Final = 16_384
 MAX_SCREEN_EDGE: Final = 8_192
+MAX_LOGO_BYTES: Final = 1 << 20
+"""Of a logo: more than its pixels take."""
 
 _DIGEST_BYTES: Final = 32
 _JOBS_PER_WORKER: Final = 64
 """Thumbnail jobs of one worker while an import runs: forking costs as much as a small picture."""
-_MOST_WORDS: Final = 64 * 1024
-"""Of what a picture carries, in plain words."""
 _REPORT_SECONDS: Final = 2.0
 """A dead worker's socket closes before its parent has reaped it; the report follows at once."""
 
@@ -93,7 +108,7 @@ class Measured:
     format: str
     """One of formats.FORMATS."""
     width: int
-    """Pixels as seen: orientation applied."""
+    """Pixels as seen: orientation applied. Of a raw file those of its sensor."""
     height: int
     thumbnails: dict[int, bytes] = field(repr=False)
     """Encoded thumbnails by the size asked for: upright, sRGB, without metadata."""
@@ -127,6 +142,8 @@ class CleanCopy:
     """Groups of metadata (metadata.GROUPS) that the source carries and this does not."""
     kept: tuple[str, ...]
     """Groups that this carries."""
+    disclosure: Disclosure
+    """The same in plain words; values of the picture's own stand in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +156,15 @@ class Contents:
     """Those that a clean copy of it would carry."""
     clean_bytes: int
     """Length of a clean copy; 0 where there is a problem."""
-    problem: StripError | None
+    problem: StripError | ImagingError | None
     """Why there can be no clean copy."""
-    lines: tuple[str, ...]
-    """In plain words, fit to be shown; values of the picture's own stand in them."""
+    findings: tuple[Finding, ...]
+    """What it tells, fit to be shown; nothing for one that cannot be read."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What it tells in plain words; values of the picture's own stand in them."""
+        return bounded_lines(one.value for one in self.findings if one.plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,14 +227,15 @@ class ImagingPool:
         def accept(answer: Answer, body: bytes) -> Measured:
             match answer:
                 case ThumbnailsMade(format=said, width=width, height=height, lengths=lengths):
-                    _trust(said == picture_format and width > 0 and height > 0)
+                    _trust(said == picture_format or (said, picture_format) == (RAW, "tiff"))
+                    _trust(width > 0 and height > 0)
                     _trust(len(answer.likeness) in (0, LIKENESS_BYTES))
                     _trust(len(lengths) == len(sizes))
                     thumbnails = dict(zip(sizes, _cut(body, lengths), strict=True))
                     formats = {sniff(thumbnail) for thumbnail in thumbnails.values()}
                     _trust(formats == {THUMBNAIL_FORMAT})
                     return Measured(
-                        format=picture_format,
+                        format=said,
                         width=width,
                         height=height,
                         thumbnails=thumbnails,
@@ -229,17 +252,20 @@ class ImagingPool:
         long_edge: int,
         *,
         mark: Mark | None = None,
+        logo: bytes = b"",
         ownership: Ownership | None = None,
     ) -> Rendered:
         """Re-encode the picture from its pixels: upright, without metadata but a colour profile.
 
         long_edge: at most as many pixels, 1 to 16,384; a smaller picture is not enlarged.
-        mark: a watermark to draw. ownership: a credit to write into the file.
+        mark: a watermark to draw. logo: what it bears besides its words, of `make_logo`.
+        ownership: a credit to write into the file.
         """
         _require_edges(MAX_PREVIEW_EDGE, long_edge)
         require_format(data)
         allowed = () if ownership is None else ("ownership",)
-        job = PreviewJob(long_edge=long_edge, mark=mark, ownership=ownership)
+        logo = b"" if mark is None else logo
+        job = PreviewJob(long_edge=long_edge, logo_bytes=len(logo), mark=mark, ownership=ownership)
 
         def accept(answer: Answer, body: bytes) -> Rendered:
             match answer:
@@ -258,29 +284,61 @@ class ImagingPool:
                     )
             raise WorkerFault
 
-        return await self._run(job, data, accept)
+        return await self._run(job, data + logo if logo else data, accept)
 
-    async def clean(self, data: bytes, *, ownership: Ownership | None = None) -> CleanCopy:
+    async def make_logo(self, data: bytes) -> bytes:
+        """Return a picture, best one with transparency, as the logo of watermarks: a small PNG."""
+        require_format(data)
+
+        def accept(answer: Answer, body: bytes) -> bytes:
+            _trust(isinstance(answer, LogoMade))
+            _trust(sniff(body) == "png" and len(body) <= MAX_LOGO_BYTES)
+            return body
+
+        return await self._run(LogoJob(), data, accept)
+
+    async def clean(
+        self,
+        data: bytes,
+        *,
+        ownership: Ownership | None = None,
+        policy: StripPolicy = DEFAULT_POLICY,
+    ) -> CleanCopy:
         """Return a clean copy, with a credit where one is given; its pixels are compared.
 
-        Raises StripError too: `unsupported` for what cannot be taken apart or credited,
-        `not_clean` and `pixels_differ` for a copy that did not pass its checks.
+        policy: what may stay besides orientation and colour profile. Raises StripError too:
+        `unsupported` for what cannot be taken apart or credited, `not_clean` and
+        `pixels_differ` for a copy that did not pass its checks.
         """
-        picture_format = require_format(data)
+        if sniff(data[:SNIFF_BYTES]) == RAW:
+            raise StripError(StripCode.UNSUPPORTED, Detail.RAW)
+        picture_format = _container(data)
 
         def accept(answer: Answer, body: bytes) -> CleanCopy:
             match answer:
-                case CleanMade(format=said, removed=removed, kept=kept):
-                    _trust(said == picture_format == sniff(body))
+                case CleanMade(format=said, removed=removed, kept=kept, copy_bytes=length):
+                    copy = body[:length]
+                    _trust(0 < length <= len(body))
+                    _trust(said == picture_format == _container(copy))
                     _trust(set(GROUPS).issuperset(removed) and set(GROUPS).issuperset(kept))
-                    return CleanCopy(data=body, format=said, removed=removed, kept=kept)
+                    return CleanCopy(
+                        data=copy,
+                        format=said,
+                        removed=removed,
+                        kept=kept,
+                        disclosure=_disclosure(body[length:]),
+                    )
             raise WorkerFault
 
-        copy = await self._run(CleanJob(ownership=ownership), data, accept)
+        copy = await self._run(CleanJob(ownership=ownership, policy=policy), data, accept)
         # What made the copy does not also judge it.
         before, after = await asyncio.gather(
-            self.hash_pixels(data, picture_format), self.hash_pixels(copy.data, picture_format)
+            self.hash_pixels(data, picture_format),
+            self.hash_pixels(copy.data, picture_format),
+            return_exceptions=True,
         )
+        if isinstance(before, BaseException):
+            raise before
         if before != after:
             raise StripError(StripCode.PIXELS_DIFFER)
         return copy
@@ -294,18 +352,18 @@ class ImagingPool:
 
         def accept(answer: Answer, body: bytes) -> Contents:
             match answer:
-                case Inspected(found=found, kept=kept, clean_bytes=clean_bytes, problem=problem):
+                case Inspected(found=found, kept=kept, clean_bytes=clean_bytes):
                     _trust(set(GROUPS).issuperset(found) and set(GROUPS).issuperset(kept))
-                    _trust(clean_bytes >= 0 and len(body) <= _MOST_WORDS)
-                    _trust(problem in ("", *StripCode))
-                    text = body.decode("utf-8", "replace")
-                    lines = (clean_text(line, MAX_NAME_BYTES) for line in text.split("\n"))
+                    _trust(clean_bytes >= 0)
+                    problem = None
+                    if answer.problem:
+                        problem = _strip_refusal(answer.problem, answer.detail)
                     return Contents(
                         found=found,
                         kept=kept,
                         clean_bytes=clean_bytes,
-                        problem=StripError(StripCode(problem)) if problem else None,
-                        lines=tuple(line for line in lines if line),
+                        problem=problem,
+                        findings=_findings(body),
                     )
             raise WorkerFault
 
@@ -467,12 +525,44 @@ def _cut(body: bytes, lengths: Sequence[int]) -> Iterator[bytes]:
         start += length
 
 
+def _container(data: bytes) -> str:
+    """Return the format by its first bytes; ImagingError `empty` or `unknown_format`."""
+    try:
+        return container_of(data[:SNIFF_BYTES])
+    except StripError as refusal:
+        raise ImagingError(ImagingCode(refusal.code), str(refusal)) from None
+
+
+def _disclosure(body: bytes) -> Disclosure:
+    try:
+        said = unpack_disclosure_untrusted(body)
+    except msgspec.MsgspecError:
+        raise WorkerFault from None
+    _trust(max(len(said.removed), len(said.kept)) <= MAX_LINES)
+    return Disclosure(removed=tuple(map(shown, said.removed)), kept=tuple(map(shown, said.kept)))
+
+
+def _findings(body: bytes) -> tuple[Finding, ...]:
+    try:
+        said = unpack_findings_untrusted(body)
+    except msgspec.MsgspecError:
+        raise WorkerFault from None
+    _trust(len(said) <= MAX_FINDINGS + 1)
+    _trust(all(one.group in FINDING_GROUPS for one in said))
+    return tuple(replace(one, tag=shown(one.tag), value=shown(one.value)) for one in said)
+
+
 def _refusal(answer: JobRefused) -> ImagingError | StripError:
     """Return the refusal in this module's words: a worker supplies a code, never text."""
     if answer.code in (StripCode.UNSUPPORTED, StripCode.NOT_CLEAN):
-        return StripError(StripCode(answer.code))
-    _trust(answer.code in (ImagingCode.BROKEN, ImagingCode.TOO_LARGE))
+        return _strip_refusal(answer.code, answer.detail)
+    _trust(answer.code in (ImagingCode.BROKEN, ImagingCode.TOO_LARGE, ImagingCode.UNKNOWN_FORMAT))
     return ImagingError(ImagingCode(answer.code))
+
+
+def _strip_refusal(code: str, detail: str) -> StripError:
+    _trust(code in set(StripCode) and detail in ("", *Detail))
+    return StripError(StripCode(code), Detail(detail) if detail else None)
 
 
 def _stopped() -> ImagingError:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from node.imaging.contents import groups_untrusted
 from node.imaging.decode import decode_untrusted, fit, to_srgb
+from node.imaging.errors import ImagingCode, ImagingError
 from node.imaging.formats import THUMBNAIL_FORMAT, sniff
 from node.imaging.likeness import GRID, likeness_of
 from node.imaging.messages import Mark, Ownership
@@ -28,6 +29,8 @@ _WHITE: Final = (255, 255, 255)
 _BLACK: Final = (0, 0, 0)
 _REDUCING_GAP: Final = 2.0
 """Pillow shrinks by whole numbers first and filters over this much: hardly visible, much faster."""
+LOGO_BOX: Final = (512, 256)
+"""Pixels of a logo: as large as it is drawn on a picture of 24 megapixels."""
 _INFO_OF_A_CLEAN_FILE: Final = frozenset(
     {"jfif", "jfif_version", "jfif_unit", "jfif_density", "icc_profile"}
 )
@@ -88,20 +91,46 @@ def make_thumbnails_untrusted(data: bytes, sizes: tuple[int, ...]) -> Thumbnails
         encoded[size] = output.getvalue()
     return Thumbnails(
         format=decoded.format,
-        width=decoded.width,
-        height=decoded.height,
+        width=decoded.whole[0],
+        height=decoded.whole[1],
         encoded=encoded,
         likeness=likeness_of(upright.convert("L").resize(GRID, Image.Resampling.BOX).tobytes()),
     )
 
 
+def make_logo_untrusted(data: bytes) -> bytes:
+    """Return a picture as the logo of watermarks: a PNG in RGBA, cut to what shows, and small.
+
+    Raises ImagingError as `decode_untrusted` does, and `broken` for one that shows nothing.
+    """
+    decoded = decode_untrusted(data, LOGO_BOX)
+    image = decoded.image
+    if image.mode != "RGBA":
+        image = to_srgb(image, decoded.icc).convert("RGBA")
+    image = decoded.upright(image)
+    if (shows := image.getchannel("A").getbbox()) is None:
+        raise ImagingError(ImagingCode.BROKEN)
+    image = image.crop(shows)
+    image = _resize(image, fit(image.size, LOGO_BOX), Image.Resampling.HAMMING)
+    output = io.BytesIO()
+    image.save(output, "PNG", compress_level=_PREVIEW_PNG_LEVEL, icc_profile=None)
+    verified_clean(output.getvalue(), image.size, ())
+    return output.getvalue()
+
+
 def make_preview_untrusted(
-    data: bytes, long_edge: int, mark: Mark | None = None, ownership: Ownership | None = None
+    data: bytes,
+    long_edge: int,
+    mark: Mark | None = None,
+    ownership: Ownership | None = None,
+    *,
+    logo: bytes = b"",
 ) -> Preview:
     """Re-encode a picture from its pixels, upright, at most long_edge pixels long.
 
     JPEG, or PNG where something is transparent. Of the metadata only a colour profile of
     the pixels' own kind stays; a mark is drawn and a credit written where they are given.
+    logo: what a mark bears besides its words, as `make_logo_untrusted` makes one.
     Raises ImagingError as `decode_untrusted` does.
     """
     decoded = decode_untrusted(data, (long_edge, long_edge))
@@ -112,7 +141,7 @@ def make_preview_untrusted(
         image, icc = to_srgb(image, icc), None
     image = decoded.upright(image)
     if mark is not None:
-        image = marked(image, mark)
+        image = marked(image, mark, decode_untrusted(logo, LOGO_BOX).image if logo else None)
     output = io.BytesIO()
     if image.mode == "RGBA":
         image.save(output, "PNG", compress_level=_PREVIEW_PNG_LEVEL, icc_profile=icc)

@@ -1,11 +1,12 @@
 """The visible watermark: whose copy a picture is, drawn into its pixels.
 
-Belongs here: what a mark says, how large, how strong and where; drawing it.
+Belongs here: what a mark says, how large, how strong and where; drawing it, and a logo with it.
 Never here: who holds the copy, decoding or encoding.
 
 Letters are light where the picture around them is dark and dark where it is light, with an edge
-of the other kind. Both let the picture through, less so where it is busy. Everything is measured in
-the picture's own size: a mark looks the same on a small preview and on a whole picture.
+of the other kind. Both let the picture through, less so where it is busy. A logo keeps its own
+colours and has a rim that is light around a dark one and dark around a light one. Everything is
+measured in the picture's own size: a mark looks the same on a small preview and on a whole picture.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageStat
 
 from node.imaging.messages import Mark, Strength
 
@@ -59,6 +60,10 @@ _MOST_OF_HEIGHT: Final = 0.14
 """Letters on a panorama are no larger than this part of its short edge."""
 _STEEPEST, _FLATTEST = 32.0, 8.0
 """Degrees by which marks all over a picture rise, along its diagonal."""
+_LINE: Final = 1.25
+"""Height of a line, in heights of its letters."""
+_LOGO_LETTERS: Final = 9.0
+"""As many heights of a letter a logo is wide at most."""
 _LINE_LETTERS: Final = 28
 _MOST_NAME_LINES: Final = 3
 
@@ -81,8 +86,11 @@ _SPELLED: Final = str.maketrans(
 """Letters that are no letter with a sign: how they are written without one."""
 
 
-def marked(image: Image.Image, mark: Mark) -> Image.Image:
-    """Return an upright image in mode L, RGB or RGBA with a mark on it."""
+def marked(image: Image.Image, mark: Mark, logo: Image.Image | None = None) -> Image.Image:
+    """Return an upright image in mode L, RGB or RGBA with a mark on it; RGB for L with a logo.
+
+    logo: in mode RGB or RGBA. It stands before the words, unless the picture is too small for it.
+    """
     style = _STYLES[mark.strength]
     letters = _letters(image.size, style.size)
     font = ImageFont.load_default(letters)
@@ -90,16 +98,21 @@ def marked(image: Image.Image, mark: Mark) -> Image.Image:
     lines = _lines(mark)
     if style.apart is None:
         lines, font = _fitting(lines, font, image.size)
-    letter, edge = _stamp(lines, font)
+    badge = None if logo is None else _badge(logo, font.size, len(lines))
+    letter, edge, emblem = _stamp(lines, font, badge)
+    if emblem is not None and (font.size <= _SMALLEST_LETTERS or letter.width > image.width):
+        letter, edge, emblem = _stamp(lines, font, None)
     if style.apart is None:
-        letter, edge = (_in_corner(one, image.size) for one in (letter, edge))
+        places = [_corner(letter.size, image.size)]
     else:
         angle = _angle(image.size, letters)
         letter, edge = (
-            _all_over(one.rotate(angle, Image.Resampling.BICUBIC, expand=True), image.size,
-                      style.apart)
-            for one in (letter, edge)
-        )  # fmt: skip
+            one.rotate(angle, Image.Resampling.BICUBIC, expand=True) for one in (letter, edge)
+        )
+        if emblem is not None:
+            emblem = emblem.rotate(angle, Image.Resampling.BICUBIC, expand=True)
+        places = list(_all_over(letter.size, image.size, style.apart))
+    letter, edge = (_laid(one, places, image.size) for one in (letter, edge))
     is_light, is_busy = _ground(image)
     is_dark = ImageChops.invert(is_light)
     image = image.copy()
@@ -111,7 +124,32 @@ def marked(image: Image.Image, mark: Mark) -> Image.Image:
         cover = Image.composite(_thinned(shape, strong), _thinned(shape, part), is_busy)
         image.paste(on_light[image.mode], mask=ImageChops.multiply(cover, is_light))
         image.paste(on_dark[image.mode], mask=ImageChops.multiply(cover, is_dark))
+    if emblem is None:
+        return image
+    image = image.convert("RGB") if image.mode == "L" else image
+    strong = style.letter + (_MOST - style.letter) * _STRONGER
+    shape = emblem.getchannel("A")
+    plain, firm = _thinned(shape, style.letter), _thinned(shape, strong)
+    for left, top in places:
+        box = (left, top, left + emblem.width, top + emblem.height)
+        image.paste(emblem, (left, top), Image.composite(firm, plain, is_busy.crop(box)))
     return image
+
+
+def _badge(logo: Image.Image, letters: float, lines: int) -> Image.Image:
+    """Return a logo in RGBA, as high as lines of letters, with a rim that sets it off."""
+    logo = logo.convert("RGBA")
+    rim = max(1, round(letters / 10))
+    most = (_LOGO_LETTERS * letters, lines * _LINE * letters)
+    scale = min(most[0] / logo.width, most[1] / logo.height)
+    size = (max(1, round(logo.width * scale)), max(1, round(logo.height * scale)))
+    small = Image.new("RGBA", (size[0] + 2 * rim, size[1] + 2 * rim))
+    small.paste(logo.resize(size, Image.Resampling.LANCZOS), (rim, rim))
+    shape = small.getchannel("A")
+    mean = ImageStat.Stat(small.convert("L"), shape).mean[0] if shape.getbbox() else 0.0
+    ground = Image.new("RGBA", small.size, "white" if mean < _MIDDLE else "black")
+    ground.putalpha(shape.filter(ImageFilter.MaxFilter(2 * rim + 1)))
+    return Image.alpha_composite(ground, small)
 
 
 def _ground(image: Image.Image) -> tuple[Image.Image, Image.Image]:
@@ -194,43 +232,56 @@ def _fitting(
     return lines, font
 
 
-def _stamp(lines: list[str], font: ImageFont.FreeTypeFont) -> tuple[Image.Image, Image.Image]:
-    """Return a mark once: where its letters are, and where their edges are."""
+def _stamp(
+    lines: list[str], font: ImageFont.FreeTypeFont, badge: Image.Image | None
+) -> tuple[Image.Image, Image.Image, Image.Image | None]:
+    """Return a mark once: where its letters are, where their edges are, and its logo before."""
     edge = max(1, round(font.size / 10))
-    step = round(font.size * 1.25)
+    step = round(font.size * _LINE)
     width = math.ceil(max(font.getlength(line) for line in lines)) + 4 * edge
+    if badge is not None:
+        width += badge.width + round(font.size / 2)
     size = (width, step * len(lines) + 4 * edge)
     letters, thick = Image.new("L", size), Image.new("L", size)
     for number, line in enumerate(lines):
         at = (width - 2 * edge - font.getlength(line), 2 * edge + step * number)
         ImageDraw.Draw(letters).text(at, line, 255, font)
         ImageDraw.Draw(thick).text(at, line, 255, font, stroke_width=edge)
-    return letters, ImageChops.subtract(thick, letters)
+    emblem = None
+    if badge is not None:
+        emblem = Image.new("RGBA", size)
+        emblem.paste(badge, (edge, max(0, (size[1] - badge.height) // 2)))
+    return letters, ImageChops.subtract(thick, letters), emblem
 
 
-def _in_corner(stamp: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Lay a mark into the lower right corner; what does not fit goes on the right and below."""
+def _corner(stamp: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Return where a mark lies in the lower right; of a larger one the rest is cut off there."""
     space = round(0.015 * min(size))
-    at = tuple(max(0, whole - part - space) for whole, part in zip(size, stamp.size, strict=True))
-    mask = Image.new("L", size)
-    mask.paste(stamp, at)  # type: ignore[arg-type]
-    return mask
+    return max(0, size[0] - stamp[0] - space), max(0, size[1] - stamp[1] - space)
 
 
-def _all_over(stamp: Image.Image, size: tuple[int, int], apart: float) -> Image.Image:
-    """Lay a mark all over a mask, every other row moved by half."""
-    mask = Image.new("L", size)
-    across = round(stamp.width * (1 + apart * 0.6))
-    down = round(stamp.height * (1 + apart))
+def _all_over(
+    stamp: tuple[int, int], size: tuple[int, int], apart: float
+) -> Iterator[tuple[int, int]]:
+    """Yield where marks lie all over a picture, every other row moved by half."""
+    across = round(stamp[0] * (1 + apart * 0.6))
+    down = round(stamp[1] * (1 + apart))
     # The first mark lies in the middle, so that a small picture has a whole one.
-    left, top = (size[0] - stamp.width) // 2, (size[1] - stamp.height) // 2
-    for row in range(-math.ceil((top + stamp.height) / down), math.ceil(size[1] / down) + 1):
+    left, top = (size[0] - stamp[0]) // 2, (size[1] - stamp[1]) // 2
+    for row in range(-math.ceil((top + stamp[1]) / down), math.ceil(size[1] / down) + 1):
         y = top + row * down
         x = left + (across // 2 if row % 2 else 0)
-        x -= math.ceil((x + stamp.width) / across) * across
+        x -= math.ceil((x + stamp[0]) / across) * across
         while x < size[0]:
-            mask.paste(stamp, (x, y))
+            yield x, y
             x += across
+
+
+def _laid(stamp: Image.Image, places: list[tuple[int, int]], size: tuple[int, int]) -> Image.Image:
+    """Return a mask with a mark in each of the places."""
+    mask = Image.new("L", size)
+    for place in places:
+        mask.paste(stamp, place)
     return mask
 
 

@@ -36,9 +36,11 @@ from node.imaging.confine import (
     silence_standard_streams,
     weaker_walls,
 )
-from node.imaging.contents import groups_untrusted, make_clean_untrusted
+from node.imaging.contents import groups_untrusted, look_untrusted, make_clean_untrusted
 from node.imaging.decode import configure_pillow
 from node.imaging.errors import ImagingCode, ImagingError
+from node.imaging.formats import RAW
+from node.imaging.inspect.finding import Finding
 from node.imaging.messages import (
     FRAME,
     Answer,
@@ -51,6 +53,8 @@ from node.imaging.messages import (
     JobRefused,
     KillWorker,
     Limits,
+    LogoJob,
+    LogoMade,
     Mark,
     Ownership,
     PixelsHashed,
@@ -66,6 +70,7 @@ from node.imaging.messages import (
     ThumbnailsMade,
     WorkerEnded,
     pack,
+    pack_told,
     unpack_answer_untrusted,
     unpack_job,
     unpack_order,
@@ -88,6 +93,8 @@ def perform(job: Job, data: bytes) -> tuple[Answer, bytes]:
         match job:
             case ThumbnailJob():
                 return _thumbnails(job, data)
+            case LogoJob():
+                return LogoMade(), rendition.make_logo_untrusted(data)
             case PreviewJob():
                 return _preview(job, data)
             case CleanJob():
@@ -98,7 +105,9 @@ def perform(job: Job, data: bytes) -> tuple[Answer, bytes]:
                 return _screen(job, data)
             case HashJob():
                 return _hash(job, data)
-    except (ImagingError, StripError) as refusal:
+    except StripError as refusal:
+        return JobRefused(code=refusal.code, detail=refusal.detail or ""), b""
+    except ImagingError as refusal:
         return JobRefused(code=refusal.code), b""
     except MemoryError:
         return JobRefused(code=ImagingCode.TOO_LARGE), b""
@@ -118,7 +127,11 @@ def _thumbnails(job: ThumbnailJob, data: bytes) -> tuple[Answer, bytes]:
 
 
 def _preview(job: PreviewJob, data: bytes) -> tuple[Answer, bytes]:
-    made = rendition.make_preview_untrusted(data, job.long_edge, job.mark, job.ownership)
+    end = len(data) - job.logo_bytes
+    picture, logo = (data[:end], data[end:]) if job.logo_bytes else (data, b"")
+    made = rendition.make_preview_untrusted(
+        picture, job.long_edge, job.mark, job.ownership, logo=logo
+    )
     answer = PreviewMade(
         format=made.format,
         width=made.width,
@@ -130,18 +143,35 @@ def _preview(job: PreviewJob, data: bytes) -> tuple[Answer, bytes]:
 
 
 def _clean(job: CleanJob, data: bytes) -> tuple[Answer, bytes]:
-    made = make_clean_untrusted(data, job.ownership)
-    return CleanMade(format=made.format, removed=made.removed, kept=made.kept), made.data
+    made = make_clean_untrusted(data, job.ownership, job.policy)
+    answer = CleanMade(
+        format=made.format, removed=made.removed, kept=made.kept, copy_bytes=len(made.data)
+    )
+    return answer, made.data + pack_told(made.disclosure)
 
 
 def _inspect(job: InspectJob, data: bytes) -> tuple[Answer, bytes]:
     try:
         made = make_clean_untrusted(data, job.ownership)
     except StripError as refusal:
-        found = groups_untrusted(data)
-        return Inspected(found=found, kept=(), clean_bytes=0, problem=refusal.code), b""
+        answer = Inspected(
+            found=groups_untrusted(data),
+            kept=(),
+            clean_bytes=0,
+            problem=refusal.code,
+            detail=refusal.detail or "",
+        )
+        return answer, pack_told(_look(data))
     answer = Inspected(found=made.found, kept=made.kept, clean_bytes=len(made.data), problem="")
-    return answer, "\n".join(made.lines).encode()
+    return answer, pack_told(made.findings)
+
+
+def _look(data: bytes) -> tuple[Finding, ...]:
+    """Return what a picture tells of which there is no clean copy; nothing for a broken one."""
+    try:
+        return look_untrusted(data)
+    except StripError:
+        return ()
 
 
 def _screen(job: ScreenJob, data: bytes) -> tuple[Answer, bytes]:
@@ -307,14 +337,16 @@ def _warm_up() -> list[_Trial]:
         codecs.lookup(name)
     trials = []
     for name, whole in tiny_pictures():
-        jobs = (
+        jobs: list[Job] = [
             ThumbnailJob(sizes=(4, 64)),
+            LogoJob(),
             PreviewJob(long_edge=8, mark=_MARK, ownership=_CREDIT),
             CleanJob(ownership=_CREDIT),
             InspectJob(),
             ScreenJob(width=8, height=8),
-            HashJob(format=name),
-        )
+        ]
+        if name != RAW:  # it is never compared with a copy
+            jobs.append(HashJob(format=name))
         for job in jobs:
             trials.append(_Trial(job=job, data=whole, got=perform(job, whole)))
             perform(job, whole[: len(whole) // 2])

@@ -11,10 +11,10 @@ from typing import Any
 
 from node.errors import UsageError
 from node.services.context import Context
-from node.services.entries import draft
+from node.services.entries import draft, limits_in_words
 from node.services.granted import Granted
 from node.services.membership import Membership
-from node.services.moments import parse_duration, rfc3339
+from node.services.moments import parse_duration
 from node.vault.database import WriteTransaction
 from node.vault.records import grants as rows
 from node.vault.records import outbox
@@ -111,8 +111,8 @@ class Amending:
                 about=self._context.me,
                 references={"holder": grant.holder, "capability": grant.capability_id},
                 facts={
-                    "old": f"expires {rfc3339(grant.expires_at)}, {before} opens",
-                    "new": f"expires {rfc3339(amendment.expires_at)}, {after} opens",
+                    "old": limits_in_words(grant.expires_at, before),
+                    "new": limits_in_words(amendment.expires_at, after),
                 },
             )
         )

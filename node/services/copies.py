@@ -13,6 +13,7 @@ import msgspec
 
 from node.imaging.pool import Mark, Ownership, Strength
 from node.services.moments import rfc3339
+from node.vault.records import Connection, get_meta, set_meta
 from node.vault.records.grants import GrantImageRow, GrantRow
 from protocol.capability.terms import Terms, parse_rendition, parse_terms_untrusted
 from protocol.identity import fingerprint_words
@@ -26,8 +27,8 @@ STRENGTHS: Final = {
 }
 """How much a watermark shows, by the classification in the terms."""
 
-CREDITED_FORMATS: Final = frozenset({"jpeg", "png", "webp"})
-"""Pictures whose clean copies can carry a credit; a preview of any picture can."""
+_LOGO: Final = "watermark.logo"
+"""Under this name the index keeps the logo of watermarks."""
 
 _CODE_LETTERS: Final = 8
 """Of a capability's id: as many as every listing shows."""
@@ -84,6 +85,16 @@ def mark_of(terms: Terms, holder_name: str, created_at: int) -> Mark:
         code=terms.capability_id.hex()[:_CODE_LETTERS],
         strength=STRENGTHS[terms.classification],
     )
+
+
+def watermark_logo(db: Connection) -> bytes:
+    """Return the logo that watermarks bear, as ``imaging`` normalised it; empty for none."""
+    return get_meta(db, _LOGO) or b""
+
+
+def set_watermark_logo(db: Connection, logo: bytes) -> None:
+    """Keep the logo that watermarks bear from now on; empty for none."""
+    set_meta(db, _LOGO, logo)
 
 
 def encode_ownership(ownership: Ownership) -> bytes:

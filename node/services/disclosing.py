@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import Any, Final
 
-from node.imaging.pool import MAX_PREVIEW_EDGE, ImagingError, Ownership
+from node.errors import NodeError
+from node.imaging.pool import MAX_PREVIEW_EDGE, Contents, ImagingError, Ownership
 from node.services.context import Context
-from node.services.copies import mark_of
+from node.services.copies import Copy, mark_of
 from node.services.entries import draft
 from node.vault.database import WriteTransaction
-from node.vault.records import library
+from node.vault.records import grants, library
 from node.vault.records.library import ImageRow
 from protocol.capability.manifest import EVERYTHING, Manifest, undeclared
 from protocol.capability.terms import Terms, parse_rendition
@@ -24,6 +26,9 @@ from protocol.policy import Allow
 
 UNREADABLE: Final = "unreadable parts"
 """What cannot be taken apart may carry anything; every honest copy but an original can be."""
+
+_CHECKED_BYTES: Final = 256 << 20
+"""Of originals that are looked at before a share is granted: about a second's work."""
 
 _MOST_ALARMS: Final = 10_000
 """Remembered in one run, so that a picture opened again does not fill the log."""
@@ -56,10 +61,8 @@ class Disclosing:
         self, image: ImageRow, allowed: Allow, ownership: Ownership | None
     ) -> dict[str, Any]:
         wanted = parse_rendition(allowed.rendition)
-        contents = await self._context.imaging.inspect(
-            await self._original(image), ownership=ownership
-        )
-        drawn = wanted.kind == "preview" or allowed.watermark
+        contents = await self._look(image, ownership)
+        drawn = wanted.kind != "original" and not _is_copied(allowed)
         told: dict[str, Any] = {
             "id": image.image_id.hex(),
             "name": image.name,
@@ -93,6 +96,56 @@ class Disclosing:
             }
         removed = [group for group in contents.found if group not in kept]
         return {**told, "removed": removed, "kept": kept}
+
+    async def _look(self, image: ImageRow, ownership: Ownership | None) -> Contents:
+        """Look into the original of a picture, whatever it is."""
+        data = await self._original(image)
+        try:
+            return await self._context.imaging.inspect(data, ownership=ownership)
+        except ImagingError as error:
+            return Contents(found=(), kept=(), clean_bytes=0, problem=error, findings=())
+
+    async def require_clean(
+        self, images: list[ImageRow], allowed: list[Allow], ownership: Ownership | None
+    ) -> None:
+        """Refuse what would stay not ready for ever: a clean copy of what cannot be cleaned.
+
+        NodeError with the code of the refusal, naming the picture. Of many or large pictures only
+        the first are looked at, so that a share returns; ``rendering`` finds the others.
+        """
+        if not any(_is_copied(one) for one in allowed):
+            return
+        copy = Copy(version_id=b"", rendition="clean", ownership=ownership)
+        chosen: list[ImageRow] = []
+        size = 0
+        for image in images:
+            spec = replace(copy, version_id=image.version_id).spec
+            known = await self._context.database.read(
+                lambda db, v=image.version_id, s=spec: grants.rendition_of(db, v, s)  # type: ignore[misc]
+            )
+            size += image.size if known is None else 0
+            if size > _CHECKED_BYTES and chosen:
+                break
+            if known is None:
+                chosen.append(image)
+        places = asyncio.Semaphore(os.cpu_count() or 1)
+
+        async def one(image: ImageRow) -> None:
+            async with places:
+                problem = (await self._look(image, ownership)).problem
+            if problem is not None:
+                raise NodeError(
+                    f"{image.name} cannot be shared as a clean copy: {problem}",
+                    code=problem.code,
+                    hint="share a preview of it: --rendition preview",
+                )
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for image in chosen:
+                    group.create_task(one(image))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _original(self, image: ImageRow) -> bytes:
         context = self._context
@@ -149,6 +202,11 @@ class Disclosing:
 
         await self._context.database.write(job)
         self._context.events.tell("alarm", name=issuer.name, detail=f"not declared: {detail}")
+
+
+def _is_copied(allowed: Allow) -> bool:
+    """Say whether what leaves is the coded picture, without what else its file says."""
+    return parse_rendition(allowed.rendition).kind == "clean" and not allowed.watermark
 
 
 def watermark_words(terms: Terms, holder_name: str, now: int) -> str | None:

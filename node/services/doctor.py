@@ -15,9 +15,8 @@ from node.imaging.messages import Wall, WallName, WallState
 from node.services.clock import ClockGuard
 from node.services.findings import Finding, State
 from node.services.moments import rfc3339
-from node.vault import log_store
 from node.vault.log_writer import CLOCK_META
-from node.vault.records import Connection, get_meta, log
+from node.vault.records import Connection, get_meta
 from protocol.limits import MAX_CLOCK_STEP_BACK_MS
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ _PR_GET_DUMPABLE: Final = 3
 _DAY_MS: Final = 24 * 3_600_000
 _ROSTER_ENDS_SOON_MS: Final = 14 * _DAY_MS
 """Administrators' nodes renew a roster a month before its end: two weeks before, none did."""
-_ALARM_IS_NEWS_MS: Final = 30 * _DAY_MS
-"""The log keeps alarms for ever; after this time they are no problem of today."""
 
 _WALLS: Final = {
     WallName.LIMITS: "limits of memory, time and descriptors",
@@ -107,7 +104,7 @@ async def look_at_node(
     return [
         _clock(clock, mark, now),
         _roster(membership, now),
-        await _alarms(context, membership, witnessing, now),
+        await _alarms(context, membership, witnessing),
     ]
 
 
@@ -162,37 +159,22 @@ def _clock_high_water(db: Connection) -> int:
     return 0 if mark is None else int.from_bytes(mark, "big")
 
 
-async def _alarms(
-    context: Context, membership: Membership, witnessing: Witnessing, now: int
-) -> Finding:
-    if witnessing.behind:
+async def _alarms(context: Context, membership: Membership, witnessing: Witnessing) -> Finding:
+    await witnessing.alarms.refresh()
+    standing = witnessing.alarms.standing()
+    if standing:
+        names = {
+            "this node" if one.fingerprint == context.me else membership.name_of(one.fingerprint)
+            for one in standing
+        }
         return Finding(
             check="log",
             state=State.PROBLEM,
             code="fork",
-            message="this vault was restored or copied: its log or keyslots are not the newest, "
-            "and it releases nothing",
-            hint="use the home that was used last; what that one granted it can still release",
-        )
-
-    def query(db: Connection) -> list[bytes]:
-        recent = log.indices_since(db, "witness_alarm", now - _ALARM_IS_NEWS_MS)
-        # What was said of a person may have been erased since.
-        about = [log_store.values(db, index).get("member") for index in recent]
-        return [b"" if member is None else member.value for member in about]
-
-    recent = await context.database.read(query)
-    if recent:
-        names = ", ".join(
-            sorted({membership.name_of(one) if one else "somebody" for one in recent})
-        )
-        return Finding(
-            check="log",
-            state=State.PROBLEM,
-            code="fork",
-            message=f"alarms of the last 30 days: {len(recent)}, about the log of {names}: "
-            "it contradicts what it showed before",
-            hint="safelight audit log; then ask that person, in another way than this",
+            message=f"alarms that stand: {len(standing)}, about the log of "
+            f"{', '.join(sorted(names))}: it contradicts what it showed before, and there are no "
+            "dealings with its keeper",
+            hint="safelight audit alarms; then ask that person, in another way than this",
         )
     return Finding(
         check="log", state=State.OK, message="no member's log contradicted what it showed before"

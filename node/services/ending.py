@@ -15,7 +15,7 @@ from typing import Any, Final
 from node.errors import UsageError
 from node.services.clock import ClockGuard
 from node.services.context import Context
-from node.services.entries import draft
+from node.services.entries import draft, limits_in_words
 from node.services.granted import Granted
 from node.services.loops import forever
 from node.services.membership import Membership
@@ -26,6 +26,7 @@ from node.vault.records import grants as rows
 from node.vault.records import outbox
 from node.vault.records.grants import GrantRow
 from protocol.capability.statements import Revocation, sign_revocation
+from protocol.capability.terms import parse_terms_untrusted
 
 _SEEN_WAIT_S: Final = 1.0
 """How long revoke waits for holders that are online to say that they saw it."""
@@ -117,6 +118,18 @@ class Ending:
 
         return await whole(end())
 
+    def lapse_all(self, transaction: WriteTransaction) -> list[GrantRow]:
+        """End every capability, in a transaction that began a new log; return those it ended.
+
+        The caller then destroys the keyslots, and pokes the holders.
+        """
+        now = self._context.clock.now()
+        over = rows.live(transaction.connection)
+        for grant in over:
+            self._revoke_one(transaction, grant, now, "the issuer's log began anew")
+            rows.lapse(transaction.connection, grant.capability_id, now)
+        return over
+
     def _revoke_one(
         self, transaction: WriteTransaction, grant: GrantRow, now: int, why: str
     ) -> None:
@@ -125,6 +138,7 @@ class Ending:
             issuer=self._context.identity,
             team_id=self._membership.team_id,
         )
+        limit = parse_terms_untrusted(grant.terms).max_opens + grant.opens_added
         rows.end(transaction.connection, grant.capability_id, revoked_at=now, now=now)
         outbox.drop_undelivered(transaction.connection, grant.capability_id)
         outbox.put(
@@ -141,7 +155,11 @@ class Ending:
                 actor=self._context.me,
                 about=self._context.me,
                 references={"holder": grant.holder, "capability": grant.capability_id},
-                facts={"opens": str(grant.opens), **({"why": why} if why else {})},
+                facts={
+                    "opens": str(grant.opens),
+                    "old": limits_in_words(grant.expires_at, limit),
+                    **({"why": why} if why else {}),
+                },
             )
         )
 

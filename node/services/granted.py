@@ -55,7 +55,9 @@ class Granted:
         used = (
             grant.opens if terms.scope == "capability" else rows.opens_used(db, grant.capability_id)
         )
-        if grant.revoked_at is not None:
+        if grant.lapsed_at is not None:
+            state = "lapsed"
+        elif grant.revoked_at is not None:
             state = "revoked"
         elif grant.expires_at <= now:
             state = "expired"
@@ -69,11 +71,13 @@ class Granted:
         return {
             "id": grant.capability_id.hex(),
             "holder": self._membership.name_of(grant.holder),
+            "former": self._membership.member(grant.holder) is None,
             "images": grant.image_count,
             "names": [name for _, name in names[:10]],
             "rights": list(terms.rights),
             "rendition": terms.rendition,
             "state": state,
+            "granted_at": rfc3339(grant.created_at),
             "expires_at": rfc3339(grant.expires_at),
             "opens": grant.opens,
             "opens_left": max(0, limit - used),
@@ -81,6 +85,11 @@ class Granted:
             "mailed": grant.delivered_at is None
             and outbox.is_mailed(db, grant.holder, grant.capability_id),
             "last_open": rfc3339(grant.last_open),
+            "problems": [
+                {"id": image_id.hex(), "name": name, "code": code, "message": message}
+                for image_id, name, code, message in rows.problems_of(db, grant.capability_id)
+            ],
+            **({} if grant.reissued_as is None else {"reissued_as": grant.reissued_as.hex()}),
         }
 
     async def describe(self, capability_id: bytes) -> dict[str, Any]:

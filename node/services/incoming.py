@@ -14,6 +14,8 @@ from weakref import WeakValueDictionary
 from node.services.administering import Administering
 from node.services.auditing import Auditing
 from node.services.context import Context
+from node.services.cosigning import ChannelCosigning
+from node.services.gossip import Gossip
 from node.services.opening import Opening
 from node.services.peering import Link
 from node.services.receiving import Receiving
@@ -23,9 +25,11 @@ from node.vault.errors import VaultError
 from node.vault.records import grants, library
 from protocol.errors import Reason, Refused
 from protocol.messages import (
+    AddCheckpoint,
     Deliver,
     DeliverManifest,
     DeliverStatement,
+    FetchHeads,
     FetchList,
     FetchRendition,
     OpenRequest,
@@ -48,12 +52,16 @@ class Incoming:
         receiving: Receiving,
         auditing: Auditing,
         administering: Administering,
+        cosigning: ChannelCosigning,
+        gossip: Gossip,
     ) -> None:
         self._context = context
         self._opening = opening
         self._receiving = receiving
         self._auditing = auditing
         self._administering = administering
+        self._cosigning = cosigning
+        self._gossip = gossip
         self._places: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, link: Link, request: Request) -> Reply:
@@ -82,6 +90,10 @@ class Incoming:
                 return await self._receiving.take_statement(
                     link.member, request.statement, request.signed
                 )
+            case AddCheckpoint():
+                return await self._cosigning.answer(link.session, link.member, request)
+            case FetchHeads():
+                return await self._gossip.answer(request)
             case ProposeRoster():
                 return await self._administering.hear_proposal_untrusted(
                     link.member, request.signed

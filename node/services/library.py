@@ -1,4 +1,4 @@
-"""The own pictures: import, search, show, export.
+"""The own pictures: import, search, show.
 
 Belongs here: what people do with pictures that are theirs.
 Never here: decoding (``imaging``), sealing (``vault.blobs``), or sharing.
@@ -15,14 +15,11 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
-from node.imaging.inspect.words import findings_untrusted
 from node.imaging.likeness import MOST_APART, distance
 from node.imaging.pool import ImagingError, Measured
-from node.imaging.strip.engine import walk_untrusted
 from node.services.context import Context
 from node.services.drafts import Drafts
 from node.services.entries import draft
-from node.services.files import write_new_file
 from node.services.importing import (
     Failure,
     ImportFileError,
@@ -44,12 +41,11 @@ from node.vault.records import Connection
 from node.vault.records import grants as grant_rows
 from node.vault.records import library as rows
 from node.vault.records.library import BlobRow, ImageRow, SidecarRow
-from protocol.capability.terms import CLASSIFICATIONS, parse_rendition
-from protocol.errors import SafelightError, UnsupportedError
+from protocol.capability.terms import CLASSIFICATIONS
+from protocol.errors import SafelightError
 from protocol.identity import clean_text
 from protocol.labels import NO_TEAM
 from protocol.limits import MAX_NAME_BYTES
-from protocol.policy import DEFAULT_PREVIEW_PIXELS
 from protocol.primitives import sha256
 from protocol.sealed_blob import BlobContext
 
@@ -102,7 +98,7 @@ class _Imported:
 
 
 class Library:
-    """Imports, finds and exports own pictures."""
+    """Imports and finds own pictures."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -150,6 +146,14 @@ class Library:
         if not chosen:
             raise UnknownError("there is no picture in that")
         return list(chosen.values())
+
+    async def albums_among(self, what: list[str]) -> list[bytes]:
+        """Return the ids of the albums among names as `resolve_many` takes them."""
+        found: dict[bytes, None] = {}
+        for text in map(_nfc, what):
+            albums = await self._context.database.read(lambda db, t=text: rows.find_albums(db, t))  # type: ignore[misc]
+            found |= dict.fromkeys(album_id for album_id, _ in albums)
+        return list(found)
 
     async def images(
         self, *, query: str, album: str | None, tag: str | None, limit: int
@@ -216,6 +220,7 @@ class Library:
                         "expires_at": rfc3339(grant.expires_at),
                         "revoked": grant.revoked_at is not None,
                         "opens": grant.opens,
+                        "problem": grant_rows.problem_of(db, grant.capability_id, row.image_id),
                     }
                     for grant in grant_rows.holders_of(db, row.image_id)
                 ],
@@ -227,14 +232,10 @@ class Library:
         """Return what the original of a picture tells besides its pixels, raw tags too."""
         row = await self.resolve_image(text)
         data = await self.read_blob(row.blob_id)
-
-        def look() -> list[dict[str, Any]]:
-            walked = walk_untrusted(data)
-            return [
-                asdict(one) for one in findings_untrusted(walked.parts, walked.kept.orientation)
-            ]
-
-        return await asyncio.to_thread(look)
+        contents = await self._context.imaging.inspect(data)
+        if contents.problem is not None and not contents.findings:
+            raise contents.problem
+        return [asdict(one) for one in contents.findings]
 
     async def classify(self, what: list[str], classification: str) -> dict[str, Any]:
         """Give pictures another classification; from then on it bounds their opens too."""
@@ -550,54 +551,6 @@ class Library:
             rows.add_to_album(db, album_id, image_id)
         rows.index_for_search(db, image_id)
 
-    # Export ---------------------------------------------------------------------------------------
-
-    async def export(
-        self, what: list[str], *, out: str, rendition: str, progress: Progress
-    ) -> dict[str, Any]:
-        """Write own pictures as new files, logged before each is written."""
-        edge = _edge_of(rendition)
-        chosen = await self.resolve_many(what)
-        folder = Path(out)
-        files = []
-        for done, row in enumerate(chosen, 1):
-            data, name = await self.read_blob(row.blob_id), row.name
-            if edge is not None:
-                rendered = await self._context.imaging.render_preview(data, edge)
-                data, name = rendered.data, f"{Path(name).stem}.{rendered.format}"
-
-            def job(transaction: WriteTransaction, row: ImageRow = row) -> None:
-                transaction.append(
-                    draft(
-                        "exported",
-                        actor=self._context.me,
-                        about=self._context.me,
-                        references={"image": row.image_id},
-                        facts={"name": row.name, "rendition": rendition},
-                    )
-                )
-
-            await self._context.database.write(job)
-            path = await asyncio.to_thread(write_new_file, folder, name, data)
-            files.append({"path": str(path), "sha256": sha256(data).hex(), "bytes": len(data)})
-            if edge is None:
-                files += await self._export_sidecars(row, path)
-            progress(done, len(chosen), "exporting")
-        return {"files": files}
-
-    async def _export_sidecars(self, row: ImageRow, path: Path) -> list[dict[str, Any]]:
-        """Write the files that belong to a picture beside it, under its new name."""
-        kept = await self._context.database.read(lambda db: rows.sidecars_of(db, row.image_id))
-        files = []
-        for one in kept:
-            data = await self.read_blob(one.blob_id)
-            whose, ending = Path(one.name).stem, Path(one.name).suffix
-            # Called harbour.jpg.xmp or harbour.xmp.
-            named = path.name if Path(whose).suffix == Path(row.name).suffix else path.stem
-            written = await asyncio.to_thread(write_new_file, path.parent, named + ending, data)
-            files.append({"path": str(written), "sha256": one.sha256.hex(), "bytes": one.size})
-        return files
-
 
 def _check_classification(classification: str) -> None:
     if classification not in CLASSIFICATIONS:
@@ -605,21 +558,6 @@ def _check_classification(classification: str) -> None:
             f"no classification {classification!r}",
             hint="one of: " + ", ".join(CLASSIFICATIONS),
         )
-
-
-def _edge_of(rendition: str) -> int | None:
-    """Return the long edge of a preview in pixels, None for the original."""
-    try:
-        wanted = parse_rendition(
-            f"preview:{DEFAULT_PREVIEW_PIXELS}" if rendition == "preview" else rendition
-        )
-    except UnsupportedError:
-        wanted = None
-    if wanted is None or wanted.kind == "clean":
-        raise UsageError(
-            f"no rendition {rendition!r} here", hint="write original, preview or preview:2048"
-        )
-    return wanted.pixels
 
 
 def bounded(limit: int) -> int:

@@ -219,6 +219,8 @@ class Mailing:
         if self._membership.role_of(self._context.me) == ADMIN:
             await self._mail_roster(member)
         peer = member.fingerprint
+        if self._peering.stopped(peer):
+            return
         before = self._context.clock.now() - MAIL_LIFETIME_MS
         while rows := await self._context.database.read(
             lambda db: outbox.to_mail(
@@ -357,6 +359,9 @@ class Mailing:
             return True
         if await context.database.read(lambda db: mail.was_seen(db, body.message_id)):
             return True
+        if self._peering.stopped(sender.fingerprint) and body.kind != "roster":
+            self._waiting.add(sender.fingerprint)
+            return False
         try:
             await self._use(sender, body)
         except VaultError:

@@ -48,8 +48,9 @@ _WRONG_FACTORS_PER_MINUTE: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counted:
-    """An open that was counted or is delivered again; its entry is in this transaction."""
+    """An open that was counted or is delivered again; its entry is in the log by now."""
 
+    incarnation: int
     log_index: int
     opens_left: int
 
@@ -167,7 +168,11 @@ class Opening:
                 # Once a minute: a holder that asks in a loop does not fill the log.
                 self._log(transaction, "redelivered", link, grant, image, body, now)
                 rows.mark_redelivered(db, body.open_id, now)
-            return _Counted(log_index=earlier.log_index, opens_left=_left(terms, grant, image))
+            return _Counted(
+                incarnation=earlier.incarnation,
+                log_index=earlier.log_index,
+                opens_left=_left(terms, grant, image),
+            )
         left = rows.count_open(
             db,
             grant.capability_id,
@@ -185,6 +190,7 @@ class Opening:
                 capability_id=grant.capability_id,
                 image_id=image.image_id,
                 rendition_id=body.rendition_id,
+                incarnation=transaction.incarnation,
                 log_index=index,
                 released_at=now,
                 opened_at=None,
@@ -192,7 +198,7 @@ class Opening:
                 redelivered_at=None,
             ),
         )
-        return _Counted(log_index=index, opens_left=left)
+        return _Counted(incarnation=transaction.incarnation, log_index=index, opens_left=left)
 
     def _state(
         self,
@@ -390,11 +396,14 @@ class Opening:
         committed: Committed[_Counted | Reason],
     ) -> Released:
         """Return the share with the proof that its entry stands in the committed log."""
+        # With a new log every capability of the old one is over, so nothing of it is redelivered.
+        assert counted.incarnation == committed.incarnation, "refused before"
 
         def prove(db: Connection) -> tuple[bytes, tuple[bytes, ...]]:
-            entry = log_store.entry(db, counted.log_index)
+            index, size = counted.log_index, committed.size
+            entry = log_store.entry(db, index, counted.incarnation)
             assert entry is not None, "committed a moment ago"
-            proof = log_store.inclusion_proof(db, counted.log_index, committed.size)
+            proof = log_store.inclusion_proof(db, index, size, counted.incarnation)
             return entry.entry, tuple(proof)
 
         entry, proof = await self._context.database.read(prove)

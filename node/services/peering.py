@@ -20,6 +20,7 @@ from node.errors import UnreachableError
 from node.faults import report_fault
 from node.services.context import Context
 from node.services.links import Link, Links
+from node.services.log_keys import LogKeyring
 from node.services.loops import RETRY_S, forever
 from node.services.membership import Address, Membership
 from node.services.racing import Racing, Wake
@@ -41,7 +42,17 @@ from protocol.errors import (
 )
 from protocol.identity import Identity
 from protocol.limits import MAX_ROSTER_UPDATE_BYTES
-from protocol.messages import Done, FetchHead, Hello, Request, RosterFetch, RosterUpdate, Streamed
+from protocol.messages import (
+    AnnounceLogKey,
+    Done,
+    FetchHead,
+    FetchLogKeys,
+    Hello,
+    Request,
+    RosterFetch,
+    RosterUpdate,
+    Streamed,
+)
 
 __all__ = ["Link", "Peering", "Serve"]
 
@@ -79,12 +90,14 @@ class Peering:
         self,
         context: Context,
         membership: Membership,
+        log_keys: LogKeyring,
         witnessing: Witnessing,
         directory: Directory,
         relay: Relay | None = None,
     ) -> None:
         self._context = context
         self._membership = membership
+        self._log_keys = log_keys
         self._witnessing = witnessing
         self._directory = directory
         self._relay = relay
@@ -118,6 +131,8 @@ class Peering:
         self.on_joining: Callable[[WebSocketLink], Awaitable[None]] | None = None
         """Talks with a newcomer over the link given; set before ``start``."""
         directory.changed = partial(self._wake, fresh=True)
+        log_keys.on_new = self._tell_log_key
+        witnessing.alarms.on_stop = self._stop_dealings
         if relay is not None:
             relay.on_ring = self._rung
             relay.on_presence = self._presence_changed
@@ -194,17 +209,39 @@ class Peering:
             return None
         return self._links.best(fingerprint)
 
+    def stopped(self, fingerprint: bytes) -> bool:
+        """Say whether there are no dealings with a member because of their log."""
+        return self._witnessing.alarms.stopped(fingerprint)
+
+    def _stop_dealings(self, fingerprint: bytes) -> None:
+        for link in self._links.get(fingerprint, []):
+            # On one that is being greeted there are none, and its other end is told why.
+            if link.heard.is_set():
+                self.spawn(link.session.close())
+
     def describe(self, fingerprint: bytes) -> dict[str, str]:
         """Return by which ``path`` a member is reached (lan, relay, none), and ``why`` by that."""
         member = self._membership.member(fingerprint)
         if member is None:
             return {"path": "none", "why": "they are not a member"}
+        if self.stopped(fingerprint):
+            return {"path": "none", "why": "their log contradicts itself: safelight audit alarms"}
         return self._racing.describe(member)
 
     async def reach(self, fingerprint: bytes, timeout: float) -> Link:  # noqa: ASYNC109
-        """Return a greeted link to a member, dialling at once; UnreachableError after timeout s."""
+        """Return a greeted link to a member, dialling at once; UnreachableError after timeout s.
+
+        Its code is ``fork`` where dealings with that member have stopped.
+        """
         if (link := self.link(fingerprint)) is not None:
             return link
+        if self.stopped(fingerprint):
+            raise UnreachableError(
+                f"the log of {self._membership.name_of(fingerprint)} contradicts itself: there are "
+                "no dealings with them",
+                code="fork",
+                hint="safelight audit alarms; then ask that person, in another way than this",
+            )
         self._wake(fingerprint, fresh=True)
         try:
             async with asyncio.timeout(timeout), self._arrived:
@@ -359,6 +396,13 @@ class Peering:
             else:
                 return
 
+    def _tell_log_key(self, signed: bytes) -> None:
+        """Tell everybody who is reached of a new log key, before any head that it signs."""
+        for links in list(self._links.values()):
+            for link in links:
+                if link.greeted:
+                    self.spawn(link.session.request(AnnounceLogKey(signed=signed)))
+
     def _my_roster(self) -> RosterUpdate:
         return RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
 
@@ -423,12 +467,16 @@ class Peering:
             await link.session.request(hello)
 
     async def _hello(self, fingerprint: bytes) -> Hello:
-        mine, yours = await self._witnessing.heads(fingerprint)
+        member = self._membership.member(fingerprint)
+        if member is None:
+            raise Refused(Reason.NOT_MEMBER)
+        mine, yours = await self._witnessing.heads(member)
         return Hello(
             roster_version=self._membership.version,
             roster_hash=self._membership.roster_hash,
             my_head=mine,
             your_head=yours,
+            log_keys=len((await self._log_keys.own()).statements),
         )
 
     async def _forget_when_closed(self, link: Link) -> None:
@@ -480,8 +528,13 @@ class Peering:
                 return await self._versions(request)
             case FetchHead():
                 return await self._witnessing.answer_head(request)
-        if not link.heard.is_set():
-            # No dealings on a channel on which the heads of both logs were not exchanged.
+            case FetchLogKeys():
+                return await self._log_keys.answer(request)
+            case AnnounceLogKey():
+                return await self._log_keys.announced(session, member, request.signed)
+        if not link.heard.is_set() or self.stopped(member.fingerprint):
+            # No dealings on a channel on which the heads of both logs were not exchanged, nor
+            # with somebody whose log contradicts itself.
             raise Refused(Reason.NOT_READY)
         assert self._serve is not None, "sessions exist only after start"
         return await self._serve(link, request)

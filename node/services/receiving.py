@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from node.errors import AmbiguousError, TamperedError, UnknownError, UnreachableError
 from node.services.context import Context
-from node.services.entries import draft
+from node.services.entries import draft, limits_in_words
 from node.services.library import Progress, blob_row
 from node.services.loops import forever
 from node.services.membership import Membership
@@ -224,7 +224,11 @@ class Receiving:
                         "issuer": opened.issuer.fingerprint,
                         "capability": terms.capability_id,
                     },
-                    facts={"terms": opened.hash.hex(), "sentence": self._sentence(row, terms)},
+                    facts={
+                        "terms": opened.hash.hex(),
+                        "new": limits_in_words(terms.expires_at, terms.max_opens),
+                    },
+                    personal={"sentence": self._sentence(row, terms)},
                 )
             )
             self._receipt(transaction, row, "received", now)
@@ -324,6 +328,7 @@ class Receiving:
             )
             if amended.sequence == row.amendments:
                 return
+            opens = parse_terms_untrusted(row.terms).max_opens
             rows.amend(
                 transaction.connection,
                 row.capability_id,
@@ -338,8 +343,8 @@ class Receiving:
                     about=issuer.fingerprint,
                     references={"issuer": issuer.fingerprint, "capability": row.capability_id},
                     facts={
-                        "old": f"expires {rfc3339(row.expires_at)}",
-                        "new": f"expires {rfc3339(amended.expires_at)}",
+                        "old": limits_in_words(row.expires_at, opens + row.opens_added),
+                        "new": limits_in_words(amended.expires_at, opens + amended.opens_added),
                     },
                 )
             )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from node.imaging.pool import MAX_PREVIEW_EDGE, ImagingError, StripError
+from node.imaging.pool import ImagingError, StripError
 from node.services.context import Context
-from node.services.copies import Copy, copy_for, rendition_of_spec
+from node.services.copies import Copy, copy_for, rendition_of_spec, watermark_logo
+from node.services.deriving import derive
 from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.library import blob_row
@@ -28,16 +29,14 @@ from node.vault.records.grants import GrantImageRow, GrantRow, RenditionRow
 from node.vault.records.library import BlobRow, ImageRow
 from protocol.capability.keys import commit_issuer, issuer_share, rendition_key, wrap
 from protocol.capability.manifest import (
-    EVERYTHING,
     Disclosure,
     Manifest,
     rendition_context,
     sign_manifest,
     version_hash,
 )
-from protocol.capability.terms import parse_rendition
 from protocol.encoding import decode, encode
-from protocol.errors import RemoteError
+from protocol.errors import RemoteError, SafelightError
 from protocol.limits import MAX_BODY_BYTES
 from protocol.primitives import sha256
 
@@ -58,17 +57,6 @@ class _Bound:
     signed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Derived:
-    """The bytes of a copy, and what they are."""
-
-    data: bytes = field(repr=False)
-    format: str
-    width: int
-    height: int
-    disclosure: Disclosure
-
-
 class Rendering:
     """One background task that serves the pictures without a manifest, oldest first."""
 
@@ -80,7 +68,7 @@ class Rendering:
         self._poke = poke
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._failed: set[Copy] = set()
+        self._failed: dict[Copy, SafelightError] = {}
         """What cannot be made; tried again at the next start."""
         self._unbindable: set[bytes] = set()
         """Capabilities whose keyslot is damaged."""
@@ -116,11 +104,14 @@ class Rendering:
         wanted: dict[Copy, list[tuple[GrantImageRow, GrantRow]]] = {}
         for image, grant in waiting:
             copy = copy_for(image, grant, self._membership.name_of(grant.holder))
-            if copy not in self._failed and grant.capability_id not in self._unbindable:
+            if copy in self._failed:
+                if image.problem_code is None:
+                    await self._note(self._failed[copy], [image])
+            elif grant.capability_id not in self._unbindable:
                 wanted.setdefault(copy, []).append((image, grant))
         # A few at a time, so that the first pictures can be opened while others are made.
         chosen = list(wanted)[:_AT_ONCE]
-        made = await asyncio.gather(*map(self._rendition, chosen))
+        made = await asyncio.gather(*(self._rendition(one, wanted[one]) for one in chosen))
         bound: list[_Bound] = []
         for one, rendition in zip(chosen, made, strict=True):
             if rendition is not None:
@@ -138,8 +129,13 @@ class Rendering:
             )
             await context.vault.blobs.delete(blob for _, blob in copies)
 
-    async def _rendition(self, copy: Copy) -> RenditionRow | None:
-        """Return a copy's rendition, made now if it is missing; None where it fails."""
+    async def _rendition(
+        self, copy: Copy, waiting: list[tuple[GrantImageRow, GrantRow]]
+    ) -> RenditionRow | None:
+        """Return a copy's rendition, made now if it is missing; None where it fails.
+
+        waiting: the pictures of capabilities that need it; a failure is kept with each.
+        """
         row = await self._context.database.read(
             lambda db: rows.rendition_of(db, copy.version_id, copy.spec)
         )
@@ -149,9 +145,19 @@ class Rendering:
             return await self._make(copy)
         except (ImagingError, StripError, RemoteError, DamagedError) as error:
             # The picture's own fault; a full disk is not, and is tried again.
-            self._failed.add(copy)
-            self._context.events.tell("rendition_failed", code=error.code, message=str(error))
+            self._failed[copy] = error
+            await self._note(error, [image for image, _ in waiting])
             return None
+
+    async def _note(self, error: SafelightError, images: list[GrantImageRow]) -> None:
+        """Keep why pictures of capabilities stay not ready, and tell whoever listens."""
+        pictures = [(image.capability_id, image.image_id) for image in images]
+
+        def job(transaction: WriteTransaction) -> None:
+            rows.set_problem(transaction.connection, pictures, code=error.code, problem=str(error))
+
+        await self._context.database.write(job)
+        self._context.events.tell("rendition_failed", code=error.code, message=str(error))
 
     async def _make(self, copy: Copy) -> RenditionRow:
         context, entropy = self._context, self._context.entropy
@@ -164,7 +170,12 @@ class Rendering:
         assert blob is not None, "versions have originals"
         assert blob.key is not None, "the keys of originals are ours"
         data = await context.vault.blobs.open_bytes(blob_id, blob.key, blob.context)
-        made = await self._derive(copy, data, form, (image.width, image.height))
+        logo = b""
+        if copy.mark is not None:
+            logo = await context.database.read(watermark_logo)
+        made = await derive(
+            context.imaging, copy, data, form=form, size=(image.width, image.height), logo=logo
+        )
         rendition_id, key = entropy(32), entropy(32)
         sealed_under = rendition_context(
             team_id=self._membership.team_id,
@@ -212,37 +223,6 @@ class Rendering:
 
             await context.database.write(job)
         return row
-
-    async def _derive(self, copy: Copy, data: bytes, form: str, size: tuple[int, int]) -> _Derived:
-        """Return the bytes of a copy, made of an original of this format and size as seen."""
-        imaging, wanted = self._context.imaging, parse_rendition(copy.rendition)
-        if wanted.kind == "original":
-            everything = Disclosure(removed=(), kept=(EVERYTHING,))
-            return _Derived(
-                data=data, format=form, width=size[0], height=size[1], disclosure=everything
-            )
-        if wanted.kind == "clean" and copy.mark is None:
-            clean = await imaging.clean(data, ownership=copy.ownership)
-            return _Derived(
-                data=clean.data,
-                format=clean.format,
-                width=size[0],
-                height=size[1],
-                disclosure=Disclosure(removed=clean.removed, kept=clean.kept),
-            )
-        # A mark changes pixels: what bears one is drawn anew, at its own size where it is not
-        # a preview.
-        edge = wanted.pixels or min(MAX_PREVIEW_EDGE, max(size))
-        rendered = await imaging.render_preview(
-            data, edge, mark=copy.mark, ownership=copy.ownership
-        )
-        return _Derived(
-            data=rendered.data,
-            format=rendered.format,
-            width=rendered.width,
-            height=rendered.height,
-            disclosure=Disclosure(removed=rendered.removed, kept=rendered.kept),
-        )
 
     async def _bind_all(
         self, waiting: list[tuple[GrantImageRow, GrantRow]], rendition: RenditionRow
@@ -328,6 +308,7 @@ class Rendering:
                     one.image.image_id,
                     rendition_id=one.rendition_id,
                     manifest=one.signed,
+                    now=transaction.now,
                 )
                 if not live:
                     continue

@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from node.errors import UsageError
 from node.imaging.pool import Ownership
 from node.services.context import Context
-from node.services.copies import CREDITED_FORMATS, encode_ownership
+from node.services.copies import encode_ownership
+from node.services.crediting import Crediting, Wish
 from node.services.disclosing import Disclosing, watermark_words
 from node.services.drafts import Drafts
-from node.services.entries import draft
+from node.services.entries import draft, limits_in_words
+from node.services.exporting import ENDINGS
 from node.services.library import Library, blob_row
 from node.services.membership import Membership
 from node.services.moments import parse_duration, parse_moment, readable, rfc3339
@@ -52,19 +54,14 @@ from protocol.capability.terms import (
 )
 from protocol.encoding import encode
 from protocol.errors import Reason, Refused
-from protocol.identity import Identity, clean_text
+from protocol.identity import Identity
 from protocol.labels import NO_TEAM
 from protocol.limits import (
     FACTOR_SALT_BYTES,
     MAX_IMAGES,
-    MAX_NAME_BYTES,
-    MAX_USAGE_TERMS_BYTES,
 )
 from protocol.policy import BUILT_IN_POLICY, GUEST, Allow, Deny, ShareRequest, decide
 from protocol.sealed_blob import BlobContext
-
-_EXTENSIONS: Final = {"jpeg": "jpg"}
-"""Endings of file names, where they are not the format's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +100,7 @@ class Sharing:
         membership: Membership,
         library_service: Library,
         disclosing: Disclosing,
+        crediting: Crediting,
         *,
         wake_rendering: Callable[[], None],
         poke: Callable[[bytes], None],
@@ -112,6 +110,7 @@ class Sharing:
         self._membership = membership
         self._library = library_service
         self._disclosing = disclosing
+        self._crediting = crediting
         self._wake_rendering = wake_rendering
         self._poke = poke
         self._deadlines_changed = deadlines_changed
@@ -135,13 +134,23 @@ class Sharing:
         dry_run: bool,
         credit: str = "",
         copyright_notice: str = "",
+        no_credit: bool = False,
         names: bool | None = None,
+        instead_of: bytes | None = None,
     ) -> dict[str, Any]:
-        """Grant one capability to each person; with dry_run only say what would be granted."""
+        """Grant one capability to each person; with dry_run only say what would be granted.
+
+        ``instead_of`` is the id of a lapsed capability to one person that this one replaces.
+        NodeError with a StripCode where a picture cannot be cleaned as it would have to be.
+        """
+        wish = Wish(
+            credit=credit, copyright_notice=copyright_notice, terms=terms, no_credit=no_credit
+        )
         now = self._context.clock.now()
         images = await self._library.resolve_many(what)
         holders = list({one.fingerprint: one for one in map(self._membership.resolve, to)}.values())
-        self._check_shape(images, holders, rights, (terms, credit, copyright_notice))
+        self._check_shape(images, holders, rights)
+        ownership = await self._crediting.of_all(what, images, wish)
         starts = now if not_before is None else max(now, parse_moment(not_before, now=now))
         asked = ShareRequest(
             classifications=tuple(image.classification for image in images),
@@ -158,11 +167,15 @@ class Sharing:
             starts=starts,
             factor=factor,
             usage_terms=terms,
-            ownership=_ownership(credit, copyright_notice, terms),
+            ownership=ownership,
             names=names,
         )
-        for limits in allowed.values():
-            _check_credit(offer, limits)
+        originals = [parse_rendition(one.rendition).kind == "original" for one in allowed.values()]
+        if wish.says_who and any(originals):
+            raise UsageError(
+                "an original is shared as it is, without a credit",
+                hint="share clean copies, or leave out --credit and --copyright",
+            )
         if dry_run:
             # What leaves depends on the pictures alone; who gets it, only on the holder.
             pictures = await self._disclosing.foretell(
@@ -175,7 +188,8 @@ class Sharing:
                 "pictures": pictures,
                 "dry_run": True,
             }
-        issued = await whole(self._issue(holders, allowed, offer))
+        await self._disclosing.require_clean(images, list(allowed.values()), ownership)
+        issued = await whole(self._issue(holders, allowed, offer, instead_of))
         return {
             "capabilities": [
                 {
@@ -191,6 +205,7 @@ class Sharing:
         holders: list[Identity],
         allowed: dict[bytes, Allow],
         offer: _Offer,
+        instead_of: bytes | None,
     ) -> list[_Issued]:
         """Make and commit every capability; on a failure none, and no keyslot stays taken."""
         issued: list[_Issued] = []
@@ -199,7 +214,7 @@ class Sharing:
                 for one in holders:
                     limits = allowed[one.fingerprint]
                     issued.append(await self._prepare(drafts, one, limits, offer))
-                await self._commit(issued, offer.images)
+                await self._commit(issued, offer.images, instead_of)
         except Exception:
             keyslots = self._context.vault.keyslots
             await asyncio.to_thread(keyslots.destroy, [_slot(one.grant) for one in issued])
@@ -211,23 +226,11 @@ class Sharing:
         images: list[ImageRow],
         holders: list[Identity],
         rights: list[str],
-        texts: tuple[str, str, str],
     ) -> None:
         if unknown := [right for right in rights if right not in RIGHTS]:
             raise UsageError(f"no right {unknown[0]!r}", hint="rights: " + ", ".join(RIGHTS))
         if len(images) > MAX_IMAGES:
             raise UsageError(f"more than {MAX_IMAGES} pictures in one capability")
-        terms, *credit = texts
-        if any(clean_text(text, MAX_NAME_BYTES) != text for text in credit):
-            raise UsageError(
-                "the credit cannot be shown as it is",
-                hint=f"plain text of at most {MAX_NAME_BYTES} bytes",
-            )
-        if clean_text(terms, MAX_USAGE_TERMS_BYTES) != terms:
-            raise UsageError(
-                "the usage terms cannot be shown as they are",
-                hint=f"plain text of at most {MAX_USAGE_TERMS_BYTES} bytes",
-            )
         if not holders:
             raise UsageError("nobody to share with", hint="name a member: --to NAME")
         if any(one.fingerprint == self._context.me for one in holders):
@@ -296,9 +299,7 @@ class Sharing:
         if told is None:
             told = self._membership.role_of(holder.fingerprint) not in (None, GUEST)
         return [
-            image.name
-            if told
-            else f"picture-{number}.{_EXTENSIONS.get(image.format, image.format)}"
+            image.name if told else f"picture-{number}.{ENDINGS.get(image.format, image.format)}"
             for number, image in enumerate(offer.images, 1)
         ]
 
@@ -379,6 +380,8 @@ class Sharing:
             revoked_at=None,
             revocation_seen=None,
             ended_at=None,
+            lapsed_at=None,
+            reissued_as=None,
             ownership=None if offer.ownership is None else encode_ownership(offer.ownership),
         )
         return _Issued(
@@ -391,7 +394,9 @@ class Sharing:
             record=record,
         )
 
-    async def _commit(self, issued: list[_Issued], images: list[ImageRow]) -> None:
+    async def _commit(
+        self, issued: list[_Issued], images: list[ImageRow], instead_of: bytes | None
+    ) -> None:
         """Write the keyslots, then commit: no row ever names a slot that is not on disk."""
         pictures = [(image.image_id, image.version_id) for image in images]
         keyslots = self._context.vault.keyslots
@@ -406,6 +411,10 @@ class Sharing:
                 self._membership.may_grant(one.grant.holder)
                 library.insert_blob(transaction.connection, one.list_blob, now=one.grant.created_at)
                 rows.insert_grant(transaction.connection, one.grant, pictures)
+                if instead_of is not None and not rows.reissue(
+                    transaction.connection, instead_of, one.grant.capability_id
+                ):
+                    raise UsageError("it was issued anew already")
                 outbox.put(
                     transaction.connection,
                     peer=one.grant.holder,
@@ -425,8 +434,9 @@ class Sharing:
                         },
                         facts={
                             "terms": one.grant.capability_hash.hex(),
-                            "sentence": self._sentence(one.terms, one.holder),
+                            "new": limits_in_words(one.terms.expires_at, one.terms.max_opens),
                         },
+                        personal={"sentence": self._sentence(one.terms, one.holder)},
                     )
                 )
 
@@ -461,32 +471,6 @@ class Sharing:
             "sentence": self._sentence(terms, holder),
             "changed_by_policy": list(allowed.changes),
         }
-
-
-def _ownership(credit: str, notice: str, terms: str) -> Ownership | None:
-    """Return the credit that was asked for; the usage terms stand beside it."""
-    if not credit and not notice:
-        return None
-    return Ownership(creator=credit, rights=notice, terms=terms)
-
-
-def _check_credit(offer: _Offer, allowed: Allow) -> None:
-    """Refuse a credit that the copies could not carry."""
-    if offer.ownership is None:
-        return
-    kind = parse_rendition(allowed.rendition).kind
-    if kind == "original":
-        raise UsageError(
-            "an original is shared as it is, without a credit",
-            hint="share clean copies, or leave out --credit and --copyright",
-        )
-    if kind == "clean" and not allowed.watermark:
-        for image in offer.images:
-            if image.format not in CREDITED_FORMATS:
-                raise UsageError(
-                    f"{image.name}: a clean copy of a {image.format.upper()} carries no credit",
-                    hint="share previews, or leave out --credit and --copyright",
-                )
 
 
 def _slot(grant: GrantRow) -> int:

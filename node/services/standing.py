@@ -121,6 +121,10 @@ class Standing:
         known = self.member(fingerprint) or self._former.get(fingerprint)
         return format_fingerprint(fingerprint)[:9] if known is None else known.name
 
+    def is_known(self, fingerprint: bytes) -> bool:
+        """Say whether somebody is or was a member, whose name is known so."""
+        return self.member(fingerprint) is not None or fingerprint in self._former
+
     def resolve(self, who: str, *, former: bool = False) -> Identity:
         """Return the member that a name or fingerprint prefix means.
 

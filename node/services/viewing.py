@@ -22,6 +22,7 @@ from node.services.disclosing import Disclosing
 from node.services.entries import draft
 from node.services.files import make_folder, write_new_file
 from node.services.library import Library, Progress
+from node.services.log_keys import LogKeyring
 from node.services.membership import Membership
 from node.services.peering import Peering
 from node.services.receiving import Receiving
@@ -31,7 +32,6 @@ from node.vault.database import WriteTransaction
 from node.vault.records import held as rows
 from node.vault.records import library, outbox, team
 from node.vault.records.held import HeldImageRow, HeldRow
-from protocol.audit.checkpoint import origin_of
 from protocol.capability.keys import (
     NO_FACTOR_MIX,
     factor_mix,
@@ -47,6 +47,7 @@ from protocol.capability.manifest import (
 from protocol.capability.opening import (
     OpenBody,
     VerifiedRelease,
+    open_nonce,
     sign_open,
     verify_release_untrusted,
 )
@@ -159,6 +160,7 @@ class Viewing:
         membership: Membership,
         peering: Peering,
         witnessing: Witnessing,
+        log_keys: LogKeyring,
         receiving: Receiving,
         library_service: Library,
         disclosing: Disclosing,
@@ -170,6 +172,7 @@ class Viewing:
         self._membership = membership
         self._peering = peering
         self._witnessing = witnessing
+        self._log_keys = log_keys
         self._receiving = receiving
         self._library = library_service
         self._disclosing = disclosing
@@ -397,14 +400,16 @@ class Viewing:
         issuer: Identity,
     ) -> VerifiedRelease:
         try:
-            release = verify_release_untrusted(
-                answer,
-                body=body,
-                manifest=manifest,
-                issuer=issuer,
-                origin=origin_of(issuer.fingerprint),
+            release = await self._log_keys.opened(
+                session,
+                issuer,
+                lambda keys: verify_release_untrusted(
+                    answer, body=body, manifest=manifest, keys=keys
+                ),
             )
-            await self._witnessing.check_release(session, issuer, release.checkpoint)
+            await self._witnessing.check_release(
+                session, issuer, release.checkpoint, answer.checkpoint
+            )
         except (LogError, RemoteError) as error:
             raise TamperedError(
                 f"the issuer's release does not verify: {error}",
@@ -480,6 +485,8 @@ class Viewing:
                     event,
                     actor=self._context.me,
                     about=self._context.me,
+                    # The issuer's entry of this open has the same, by which the two logs match.
+                    nonce=open_nonce(row.capability_hash, open_id) if event == "opened" else None,
                     references={
                         "issuer": issuer.fingerprint,
                         "image": image_id,

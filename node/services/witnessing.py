@@ -1,56 +1,115 @@
 """Signed heads exchanged with peers, so that no log is quietly rewritten.
 
-Belongs here: which heads are told and kept, and the alarm when one does not fit.
-Never here: tree arithmetic (``protocol.audit``) or the own log's writing.
+Belongs here: which heads are told and kept, and what does not go together.
+Never here: tree arithmetic (``protocol.audit``), the own log's writing, cosignatures
+(``cosigning``, ``witnessed``), or what an alarm leads to (``alarms``).
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from node.services.alarms import EQUIVOCATION, FORK, ROLLBACK, Alarms
 from node.services.context import Context
-from node.services.entries import draft
 from node.transport.driver import Session
 from node.vault import log_store
 from node.vault.database import WriteTransaction
 from node.vault.records import Connection, get_meta, set_meta
 from node.vault.records import team as rows
-from protocol.audit.checkpoint import Checkpoint, open_checkpoint_untrusted, origin_of
+from node.vault.records import witness as witness_rows
+from protocol.audit.checkpoint import Checkpoint, parse_checkpoint_untrusted
+from protocol.audit.equivocation import (
+    encode_evidence,
+    forked_root_untrusted,
+    head_evidence,
+    key_evidence,
+)
+from protocol.audit.note import split_note_untrusted
 from protocol.audit.proof import verify_consistency
 from protocol.audit.tree import Frontier
-from protocol.errors import LogError, Reason, Refused, RemoteError
+from protocol.errors import LimitError, LogError, Reason, Refused, RemoteError
 from protocol.identity import Identity
+from protocol.limits import MAX_HEAD_BYTES
 from protocol.messages import FetchHead, Head, Hello
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from node.services.log_keys import LogKeyring
+    from protocol.audit.log_keys import LogKeys
 
 _BEHIND: Final = "log_behind"
 """Key in ``meta``: a peer has shown a head of this log that this log does not extend."""
+_MOST_SHOWN: Final = 32
+"""Heads of one log that wait to be proven: those of releases, and those that others hold."""
+
+_TRIES: Final = 5
+"""How often a head is compared anew because another one came to be held meanwhile."""
+
+_PLAIN: Final = {
+    ROLLBACK: "the log is shorter than a head that it signed before",
+    FORK: "the log does not extend a head that it signed before",
+    EQUIVOCATION: "the log has two signed heads of one size",
+}
+
+
+class Shown(NamedTuple):
+    """A head of somebody's log, verified, with the bytes that its keeper signed."""
+
+    head: Checkpoint
+    note: bytes
+
+
+class ContradictionError(LogError):
+    """Two signed heads of one log that do not go together."""
+
+    code = "fork"
+
+    def __init__(
+        self, kind: str, first: Shown, second: Shown, proof: tuple[bytes, ...] = ()
+    ) -> None:
+        super().__init__(_PLAIN[kind])
+        self.kind = kind
+        self.first = first
+        self.second = second
+        self.proof = proof
+        """What their keeper gave as the proof that one extends the other."""
 
 
 class Witnessing:
     """Keeps the newest verified head of every peer's log."""
 
-    def __init__(self, context: Context, *, behind: bool) -> None:
+    def __init__(
+        self, context: Context, log_keys: LogKeyring, alarms: Alarms, *, behind: bool
+    ) -> None:
         self._context = context
+        self._log_keys = log_keys
+        self.alarms = alarms
         self.behind = behind
         """This node's log is not the one its peers hold heads of, or its keyslots are not those
         of its index: it was restored or cloned. It appends and releases nothing."""
-        self._alarmed: set[tuple[bytes, str]] = set()
-        """Alarms already raised in this run: a peer that comes again does not fill the log."""
-        self._alarming = asyncio.Lock()
+        self.own_told: dict[bytes, bytes] = {}
+        """By fingerprint, the newest head of the own log that each peer said it holds."""
+        self.on_told: Callable[[], None] = lambda: None
+        """Called when a peer has said which head of the own log it holds."""
+        log_keys.on_contradiction = self._contradicted
 
     @classmethod
-    async def load(cls, context: Context) -> Witnessing:
+    async def load(cls, context: Context, log_keys: LogKeyring, alarms: Alarms) -> Witnessing:
         """Return what the vault knows."""
         known = await context.database.read(lambda db: get_meta(db, _BEHIND))
-        return cls(context, behind=known is not None or context.vault.restored)
+        behind = known is not None or context.vault.restored
+        return cls(context, log_keys, alarms, behind=behind)
 
-    async def heads(self, fingerprint: bytes) -> tuple[bytes, bytes]:
+    async def heads(self, member: Identity) -> tuple[bytes, bytes]:
         """Return the own newest head and the newest one held of a peer; empty where none."""
+        origin = (await self._log_keys.keys_of(member)).origin
 
         def query(db: Connection) -> tuple[bytes, bytes]:
             mine = log_store.head(db)
-            yours = rows.peer_head(db, origin_of(fingerprint))
+            yours = rows.peer_head(db, origin)
             return (b"" if mine is None else mine.note, b"" if yours is None else yours[1])
 
         return await self._context.database.read(query)
@@ -73,147 +132,335 @@ class Witnessing:
     # On contact -----------------------------------------------------------------------------------
 
     async def check_heads(self, session: Session, member: Identity, hello: Hello) -> None:
-        """Check and keep what a peer says of both logs; Refused after an alarm."""
-        await self._check_own(member, hello.your_head)
+        """Check and keep what a peer says of both logs; Refused where dealings have stopped."""
         try:
-            await self._check_theirs(session, member, hello.my_head)
-            await self._check_release_heads(session, member)
-        except RemoteError as error:
-            await self._alarm(member, str(error))
+            await self._log_keys.hear(session, member, hello.log_keys)
+            await self.check_own(member, hello.your_head)
+            await self.alarms.refresh()
+            if not self.alarms.stopped(member.fingerprint):
+                async with self.watched(member):
+                    await self._check_theirs(session, member, hello.my_head)
+                    await self._check_shown(session, member)
+        except RemoteError:
             raise Refused(Reason.UNKNOWN, "the log's head does not fit") from None
+        if self.alarms.stopped(member.fingerprint):
+            raise Refused(Reason.UNKNOWN, "the log's head does not fit")
 
-    async def _check_own(self, member: Identity, note: bytes) -> None:
+    async def check_own(self, teller: Identity, note: bytes) -> None:
         """Compare the head that a peer holds of this log with this log."""
-        if not note:
-            return
-        public = self._context.identity.public
+        self.own_told[teller.fingerprint] = note
         try:
-            theirs = open_checkpoint_untrusted(note, origin_of(public.fingerprint), public.log_key)
+            if note:
+                await self._compare_own(teller, note)
+        finally:
+            self.on_told()
+
+    async def hear_of_own(self, teller: Identity, note: bytes) -> None:
+        """Compare a head of this log, about which a peer speaks beside its greeting."""
+        before = self.behind
+        await self._compare_own(teller, note)
+        if self.behind and not before:
+            self.own_told[teller.fingerprint] = note
+            self.on_told()
+
+    async def _compare_own(self, teller: Identity, note: bytes) -> None:
+        own = await self._log_keys.own()
+        try:
+            theirs = Shown(own.open_head_untrusted(note), note)
         except RemoteError:
             return  # Not signed by this node: it proves nothing about this node.
+        if theirs.head.origin != own.origin:
+            return  # Of a log that this node has given up.
 
-        def extends(db: Connection) -> bool:
-            mine = log_store.head(db)
-            if mine is None or theirs.size > mine.size:
-                return False
-            tree = Frontier.from_nodes(theirs.size, log_store.node_reader(db))
-            return tree.root() == theirs.root
+        def extends(db: Connection) -> tuple[bool, Shown | None]:
+            newest = log_store.head(db)
+            mine = None if newest is None else stored_head(newest.note)
+            if mine is None or theirs.head.size > mine.head.size:
+                return False, mine
+            tree = Frontier.from_nodes(theirs.head.size, log_store.node_reader(db))
+            return tree.root() == theirs.head.root, mine
 
-        if not self.behind and not await self._context.database.read(extends):
-            self.behind = True
-            await self._alarm(
-                member, "the own log does not extend a head that it signed before", own=True
-            )
+        fits, mine = await self._context.database.read(extends)
+        if fits or self.behind:
+            return
+        self.behind = True
+
+        def note_behind(transaction: WriteTransaction) -> None:
+            set_meta(transaction.connection, _BEHIND, b"1")
+
+        await self._context.database.write(note_behind)
+        size = 0 if mine is None else mine.head.size
+        await self.alarms.sound(
+            kind=_kind(theirs.head.size, size, told=size),
+            about=self._context.me,
+            origin=own.origin,
+            detail="the own log does not extend a head that it signed before",
+            first=note,
+            second=b"" if mine is None else mine.note,
+            evidence=_evidence(own, theirs, mine),
+            member=teller,
+        )
 
     async def _check_theirs(self, session: Session, member: Identity, note: bytes) -> None:
-        origin = origin_of(member.fingerprint)
-        held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
-        if not note and held is None:
+        keys = await self._log_keys.keys_of(member)
+        if not note:
+            known = await self.held(member, keys.origin)
+            if known is not None:
+                nothing = Shown(Checkpoint(origin=keys.origin, size=0, root=b""), b"")
+                raise ContradictionError(ROLLBACK, known, nothing)
             return
-        told = open_checkpoint_untrusted(note, origin, member.log_key)
-        if held is not None:
-            known = open_checkpoint_untrusted(held[1], origin, member.log_key)
-            # A greeting may be overtaken on its way; a log that is shorter proves nothing longer.
-            older, newer = sorted((known, told), key=lambda one: one.size)
-            await self._prove(session, member, older, newer)
-            if newer is known:
+        told = await self.open_head(session, member, note)
+        if told.head.origin != (await self._log_keys.keys_of(member)).origin:
+            # Said before its keeper began the new one, and overtaken on its way; or never again.
+            raise Refused(Reason.NOT_READY, "the log is one that its keeper has given up")
+        await self.take(session, member, told)
+
+    async def take(
+        self, session: Session, member: Identity, told: Shown, *, proven: bytes | None = None
+    ) -> None:
+        """Let the peer prove that a head and the one held go together; keep the newer one.
+
+        ``proven`` is forgotten as one that waits to be proven. Raises ContradictionError, or
+        Refused where it cannot be told now.
+        """
+        for _ in range(_TRIES):
+            known = await self.held(member, told.head.origin)
+            newest = told
+            if known is not None:
+                await self._prove(session, member, known, told)
+                newest = max(known, told, key=lambda one: one.head.size)
+            if await self._keep(member, newest, over=known, proven=proven):
                 return
-        await self._keep(member, told, note)
+        raise Refused(Reason.NOT_READY)
 
     # After a release ------------------------------------------------------------------------------
 
-    async def check_release(self, session: Session, member: Identity, head: Checkpoint) -> None:
+    async def check_release(
+        self, session: Session, member: Identity, head: Checkpoint, note: bytes
+    ) -> None:
         """Raise LogError, after an alarm, for a release whose head is not of the log held.
 
         A head that is only older than the one held may have been overtaken on its way; the
         peer then has to prove at once that its log extends both.
         """
-        origin = origin_of(member.fingerprint)
-        held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
-        if held is None:
+        known = await self.held(member, head.origin)
+        if known is None or head.size > known.head.size:
             return
-        known = open_checkpoint_untrusted(held[1], origin, member.log_key)
         try:
-            if head.size <= known.size:
-                await self._prove(session, member, head, known)
+            async with self.watched(member):
+                await self._prove(session, member, known, Shown(head, note))
         except RemoteError as error:
-            await self._alarm(member, "a release stands in a log that is not the one shown before")
             raise LogError("the release's head is not of the log that was shown before") from error
 
     async def follow(self, session: Session, member: Identity) -> None:
-        """Prove that the peer's log extends every head that its releases showed."""
+        """Prove that the peer's log extends every head of it that was shown to anybody."""
         try:
-            await self._check_release_heads(session, member)
-        except RemoteError as error:
-            await self._alarm(member, str(error))
+            async with self.watched(member):
+                await self._check_shown(session, member)
+        except RemoteError:
             await session.close()
 
-    async def _check_release_heads(self, session: Session, member: Identity) -> None:
-        origin = origin_of(member.fingerprint)
-        for note in await self._context.database.read(lambda db: rows.release_heads(db, origin)):
-            held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
-            newest = note
-            head = open_checkpoint_untrusted(note, origin, member.log_key)
-            if held is not None:
-                known = open_checkpoint_untrusted(held[1], origin, member.log_key)
-                older, newer = sorted((known, head), key=lambda one: one.size)
-                await self._prove(session, member, older, newer)
-                if newer is known:
-                    head, newest = known, held[1]
-            await self._keep(member, head, newest, proven=note)
+    async def hear_of(self, member: Identity, shown: Shown) -> bool:
+        """Take in a head of a member's log that somebody else was shown.
 
-    async def _prove(
-        self, session: Session, member: Identity, older: Checkpoint, newer: Checkpoint
+        Says whether the member has to prove it. An alarm is raised where it contradicts the head
+        held by itself.
+        """
+        known = await self.held(member, shown.head.origin)
+        if known is None:
+            await self._keep(member, shown, over=None, proven=None)
+            return False
+        origin = shown.head.origin
+        waiting = await self._context.database.read(lambda db: rows.release_heads(db, origin))
+        for other in (known, *map(stored_head, waiting)):
+            if other.head.size == shown.head.size and other.head.root != shown.head.root:
+                await self._sound(member, ContradictionError(EQUIVOCATION, other, shown))
+                return False
+        if known.head.size == shown.head.size:
+            return False
+        if origin != (await self._log_keys.keys_of(member)).origin:
+            return False  # Nobody can be asked any more how a log went on that was given up.
+
+        def job(transaction: WriteTransaction) -> bool:
+            db = transaction.connection
+            if witness_rows.unproven(db, origin) >= _MOST_SHOWN:
+                return False
+            rows.add_release_head(db, origin=origin, size=shown.head.size, note=shown.note)
+            return True
+
+        return (await self._context.database.write(job)).value
+
+    async def _check_shown(self, session: Session, member: Identity) -> None:
+        origin = (await self._log_keys.keys_of(member)).origin
+        for note in await self._context.database.read(lambda db: rows.release_heads(db, origin)):
+            told = await self.open_head(session, member, note)
+            await self.take(session, member, told, proven=note)
+
+    # One head -------------------------------------------------------------------------------------
+
+    async def open_head(self, session: Session, member: Identity, note: bytes) -> Shown:
+        """Verify a head of a peer's log, asking for keys that are not known; LogError."""
+        if len(note) > MAX_HEAD_BYTES:
+            raise LogError("checkpoint: too long", code="malformed_checkpoint")
+        head = await self._log_keys.opened(
+            session, member, lambda keys: keys.open_head_untrusted(note)
+        )
+        return Shown(head, note)
+
+    async def held(self, member: Identity, origin: str) -> Shown | None:
+        """Return the newest verified head of a log of a member, or None."""
+        row = await self._context.database.read(lambda db: rows.peer_head(db, origin))
+        return None if row is None else stored_head(row[1])
+
+    async def _prove(self, session: Session, member: Identity, known: Shown, told: Shown) -> None:
+        """Let the peer prove that one signed head of its log extends another.
+
+        Raises ContradictionError where it does not, Refused where it speaks of a newer log.
+        """
+        older, newer = sorted((known, told), key=lambda one: one.head.size)
+        answer = Head(note=b"", proof=())
+        if older.head.size != newer.head.size:
+            given = await session.request(
+                FetchHead(from_size=older.head.size, to_size=newer.head.size)
+            )
+            answer = given if isinstance(given, Head) else answer
+        try:
+            verify_consistency(
+                older.head.size, newer.head.size, older.head.root, newer.head.root, answer.proof
+            )
+        except LogError:
+            await self._check_same_log(session, member, known.head.origin, answer.note)
+            kind = _kind(known.head.size, told.head.size, told=told.head.size)
+            raise ContradictionError(kind, known, told, answer.proof) from None
+
+    async def _check_same_log(
+        self, session: Session, member: Identity, origin: str, note: bytes
     ) -> None:
-        """Let the peer prove that one signed head of its log extends another, or raise LogError."""
-        proof: tuple[bytes, ...] = ()
-        if older.size != newer.size:
-            answer = await session.request(FetchHead(from_size=older.size, to_size=newer.size))
-            if not isinstance(answer, Head):
-                raise LogError("the peer does not prove its head")
-            proof = answer.proof
-        verify_consistency(older.size, newer.size, older.root, newer.root, proof)
+        """Raise Refused where a peer has begun a new log meanwhile: that one proves nothing."""
+        if not note:
+            return
+        try:
+            newest = await self.open_head(session, member, note)
+        except RemoteError:
+            return
+        if newest.head.origin != origin:
+            raise Refused(Reason.NOT_READY, "the peer has begun a new log")
 
     async def _keep(
-        self, member: Identity, head: Checkpoint, note: bytes, *, proven: bytes | None = None
-    ) -> None:
-        """Keep a verified head, and forget a release's head that it is proven to extend."""
-        origin = origin_of(member.fingerprint)
+        self, member: Identity, shown: Shown, *, over: Shown | None, proven: bytes | None
+    ) -> bool:
+        """Keep a head that was verified against the one held before.
 
-        def job(transaction: WriteTransaction) -> None:
-            rows.set_peer_head(
-                transaction.connection,
-                origin=origin,
-                fingerprint=member.fingerprint,
-                size=head.size,
-                note=note,
-                now=self._context.clock.now(),
-            )
+        False where another one is held by now: two heads that each extend an older one need not
+        go together. ``proven`` is forgotten as one that waits to be proven.
+        """
+        origin = shown.head.origin
+
+        def job(transaction: WriteTransaction) -> bool:
+            db = transaction.connection
+            held = rows.peer_head(db, origin)
+            if (None if held is None else held[1]) != (None if over is None else over.note):
+                return False
+            if over is None or over.head.size != shown.head.size:
+                rows.set_peer_head(
+                    db,
+                    origin=origin,
+                    fingerprint=member.fingerprint,
+                    size=shown.head.size,
+                    note=shown.note,
+                    now=self._context.clock.now(),
+                )
             if proven is not None:
-                rows.remove_release_head(transaction.connection, origin=origin, note=proven)
+                rows.remove_release_head(db, origin=origin, note=proven)
+            return True
 
-        await self._context.database.write(job)
+        return (await self._context.database.write(job)).value
 
     # Alarms ---------------------------------------------------------------------------------------
 
-    async def _alarm(self, member: Identity, detail: str, *, own: bool = False) -> None:
-        def job(transaction: WriteTransaction) -> None:
-            if own:
-                set_meta(transaction.connection, _BEHIND, b"1")
-            transaction.append(
-                draft(
-                    "witness_alarm",
-                    actor=None,
-                    about=self._context.me,
-                    references={"member": member.fingerprint},
-                    facts={"detail": detail},
-                )
-            )
+    @asynccontextmanager
+    async def watched(self, member: Identity) -> AsyncIterator[None]:
+        """Raise an alarm for what the checks inside find, and let the error pass."""
+        try:
+            yield
+        except ContradictionError as contradiction:
+            await self._sound(member, contradiction)
+            raise
+        except RemoteError as error:
+            await self.alarms.remark(member, str(error))
+            raise
 
-        # Whoever is refused for a reason that was told before finds it in the log too.
-        async with self._alarming:
-            if (member.fingerprint, detail) in self._alarmed:
-                return
-            await self._context.database.write(job)
-            self._alarmed.add((member.fingerprint, detail))
-        self._context.events.tell("alarm", name=member.name, detail=detail)
+    async def _sound(self, member: Identity, contradiction: ContradictionError) -> None:
+        keys = await self._log_keys.keys_of(member)
+        await self.alarms.sound(
+            kind=contradiction.kind,
+            about=member.fingerprint,
+            origin=contradiction.first.head.origin,
+            detail=str(contradiction),
+            first=contradiction.first.note,
+            second=contradiction.second.note,
+            evidence=_evidence(
+                keys, contradiction.first, contradiction.second, contradiction.proof
+            ),
+            member=member,
+        )
+
+    async def _contradicted(self, member: Identity, error: RemoteError, signed: bytes) -> None:
+        """Raise an alarm for a statement about a log key that contradicts what is known."""
+        keys = await self._log_keys.keys_of(member)
+        held = await self._context.database.read(lambda db: rows.peer_head(db, keys.origin))
+        first, evidence = _two_keys(keys, signed)
+        await self.alarms.sound(
+            kind=EQUIVOCATION if error.code == "equivocation" else ROLLBACK,
+            about=member.fingerprint,
+            origin=keys.origin,
+            detail=str(error),
+            first=first or (b"" if held is None else held[1]),
+            second=signed,
+            evidence=evidence,
+            member=member,
+        )
+
+
+def _evidence(
+    keys: LogKeys, one: Shown, other: Shown | None, proof: tuple[bytes, ...] = ()
+) -> bytes | None:
+    """Return what convinces anybody that two heads do not go together; None where nothing does."""
+    if other is None or not other.note:
+        return None
+    first, second = sorted((one, other), key=lambda shown: shown.head.size)
+    root = b""
+    try:
+        if first.head.size != second.head.size:
+            found = forked_root_untrusted(
+                first.head.size, second.head.size, second.head.root, proof
+            )
+            root = b"" if found is None else found
+        else:
+            proof = ()
+        return encode_evidence(head_evidence(keys, first.note, second.note, root=root, proof=proof))
+    except (LogError, LimitError):
+        return None
+
+
+def _two_keys(keys: LogKeys, signed: bytes) -> tuple[bytes, bytes | None]:
+    """Return the statement that another one contradicts, with the evidence, as far as there is."""
+    for known in keys.statements:
+        try:
+            return known, encode_evidence(key_evidence(keys.identity, known, signed))
+        except (RemoteError, LimitError):
+            continue
+    return b"", None
+
+
+def stored_head(note: bytes) -> Shown:
+    """Return a head that was verified before it was stored."""
+    text, _ = split_note_untrusted(note)
+    return Shown(parse_checkpoint_untrusted(text), note)
+
+
+def _kind(one: int, other: int, *, told: int) -> str:
+    """Return what two heads that do not go together are called, by the newer word of the two."""
+    if one == other:
+        return EQUIVOCATION
+    return ROLLBACK if told == min(one, other) else FORK

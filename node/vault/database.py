@@ -40,7 +40,7 @@ from node.vault.errors import (
     storage_errors,
 )
 from node.vault.files import sync_folder
-from node.vault.log_writer import LogDraft, LogSigner, LogWriter, Subject
+from node.vault.log_writer import LogDraft, LogSigner, LogWriter, SignLogKey, Subject
 from node.vault.records import Connection
 from protocol.errors import LocalError
 from protocol.limits import MAX_GROUP_COMMIT
@@ -88,6 +88,30 @@ class WriteTransaction:
         """
         return self._log.append(draft, self.now)
 
+    def forget_subject(self, kind: str, reference: bytes) -> None:
+        """Seal nothing more under the key of a subject whose row this job has deleted."""
+        self._log.forget(kind, reference)
+
+    @property
+    def incarnation(self) -> int:
+        """Which of the node's logs `append` appends to."""
+        return self._log.incarnation
+
+    def roll_log_key(self, sign: SignLogKey) -> None:
+        """Close the log key's epoch with one more entry; the last the job does, and alone.
+
+        ``sign`` signs, with the identity key, what peers are told of the next key. From the next
+        transaction on that one signs; the old one is erased.
+        """
+        self._log.roll(self.connection, self.now, sign)
+
+    def begin_log(self, origin: str, incarnation: int, previous: bytes, sign: SignLogKey) -> None:
+        """Begin the next log, with the last known head of the one before; the job is alone.
+
+        Entries from here on stand in the new one. ``sign`` as in `roll_log_key`.
+        """
+        self._log.begin(self.connection, self.now, origin, incarnation, previous, sign)
+
 
 Job = Callable[[WriteTransaction], T]
 Query = Callable[[Connection], T]
@@ -103,11 +127,14 @@ class Committed(Generic[T]):
     """Size of the log after the commit."""
     head: bytes = field(repr=False)
     """The signed head of that size, or empty where the log is."""
+    incarnation: int
+    """Which of the node's logs that is."""
 
 
 class _Waiting(NamedTuple):
     job: Job[Any]
     future: asyncio.Future[Committed[Any]]
+    alone: bool
 
 
 @dataclass(slots=True)
@@ -118,6 +145,7 @@ class _Group:
     """For each job that ran: what it returned, or what it raised and was rolled back for."""
     size: int = 0
     head: bytes = b""
+    incarnation: int = 0
     checkpoint_due: bool = False
 
 
@@ -190,9 +218,10 @@ class Database:
 
     # Writing --------------------------------------------------------------------------------------
 
-    async def write(self, job: Job[T]) -> Committed[T]:
+    async def write(self, job: Job[T], *, alone: bool = False) -> Committed[T]:
         """Run job in the writer's thread and return once what it did is durable.
 
+        ``alone`` gives it a transaction of its own, in its turn.
         What job raises is raised here, and then nothing of it is stored. Also raises
         StorageFullError (nothing stored, may be called again), StorageFailedError or DamagedError
         (what is stored is unknown, and everything after raises the same). A caller that is
@@ -200,7 +229,7 @@ class Database:
         """
         self._check_usable()
         future: asyncio.Future[Committed[Any]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(job, future))
+        self._waiting.append(_Waiting(job, future, alone))
         if self._pump is None:
             self._pump = asyncio.create_task(self._commit_waiting())
         return await future
@@ -214,7 +243,7 @@ class Database:
             self._pump = None
 
     async def _commit_group(self) -> None:
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP_COMMIT))]
+        group = self._next_group()
         group = [waiting for waiting in group if not waiting.future.done()]
         if not group:
             return
@@ -231,9 +260,25 @@ class Database:
             if failure is not None:
                 _fail(waiting.future, failure)
             elif not waiting.future.done():
-                waiting.future.set_result(Committed(value=value, size=done.size, head=done.head))
+                waiting.future.set_result(
+                    Committed(
+                        value=value,
+                        size=done.size,
+                        head=done.head,
+                        incarnation=done.incarnation,
+                    )
+                )
         if done.checkpoint_due:
             await self._copy_wal("PASSIVE")
+
+    def _next_group(self) -> list[_Waiting]:
+        """Take what goes into the next transaction from those that wait."""
+        size = min(len(self._waiting), MAX_GROUP_COMMIT)
+        for place in range(size):
+            if self._waiting[place].alone:
+                size = max(place, 1)
+                break
+        return [self._waiting.popleft() for _ in range(size)]
 
     def _commit(self, jobs: list[Job[Any]], connection: SqlConnection) -> _Group:
         """Run jobs in one durable transaction; only as many as fill it. In the writer's thread."""
@@ -252,6 +297,7 @@ class Database:
             raise
         self._log.committed()
         done.size, done.head = self._log.size, self._log.head
+        done.incarnation = self._log.incarnation
         done.checkpoint_due = _is_wal_long(connection)
         return done
 

@@ -121,7 +121,8 @@ class Home:
 
     def _files(self) -> list[Path]:
         index = [self.index.with_name(self.index.name + end) for end in ("", "-wal", "-shm")]
-        return [self.header, *index, self.keyslots, self.folder / keyring.FAILURES_NAME]
+        marks = [self.folder / name for name in (keyring.FAILURES_NAME, keyring.ROLL_NAME)]
+        return [self.header, *index, self.keyslots, *marks]
 
 
 class HomeLock:

@@ -1,7 +1,7 @@
 """The vault's header file: how a passphrase or a recovery phrase becomes the vault's keys.
 
 Belongs here: the header's format, wrapping and unwrapping the vault key, the
-subkeys made from it, and the count of failed unlocks.
+subkeys made from it, the count of failed unlocks, and the mark of a set passphrase.
 Never here: what the keys open, asking a person, or where a home is.
 
 Every function computes and waits for the disk: call it in a thread.
@@ -57,6 +57,8 @@ from protocol.primitives import (
 
 HEADER_NAME: Final = "vault"
 FAILURES_NAME: Final = "failed-unlocks"
+ROLL_NAME: Final = "log-key-due"
+"""File that is there while the passphrase was set and the log's key not yet replaced."""
 
 VERSION: Final = 1
 SALT_BYTES: Final = 16
@@ -279,11 +281,13 @@ def change_passphrase(
 ) -> None:
     """Wrap the vault key under another passphrase; the recovery phrase stays the same.
 
-    After a crash either the old or the new passphrase opens. Raises as `unlock` and `create`.
+    After a crash either the old or the new passphrase opens; `roll_is_due` where it may be the
+    new one. Raises as `unlock` and `create`.
     """
     header = _read(home)
     vault_key = _open_with_passphrase(home, header, old)
     header = _with_passphrase(header, new, vault_key, entropy, memory_bytes)
+    replace_file(home / ROLL_NAME, b"")
     replace_file(home / HEADER_NAME, header.encode())
 
 
@@ -295,10 +299,14 @@ def recover(
     entropy: Entropy,
     memory_bytes: int = ARGON2_MEMORY_BYTES,
 ) -> VaultKeys:
-    """Set a new passphrase by the recovery phrase, which stays the same; return the keys."""
+    """Set a new passphrase by the recovery phrase, which stays the same; return the keys.
+
+    `roll_is_due` from before the new passphrase opens.
+    """
     header = _read(home)
     vault_key = _open_with_recovery(home, header, phrase)
     header = _with_passphrase(header, new, vault_key, entropy, memory_bytes)
+    replace_file(home / ROLL_NAME, b"")
     replace_file(home / HEADER_NAME, header.encode())
     return _keys(vault_key)
 
@@ -342,6 +350,21 @@ def _with_passphrase(
 def _with_recovery(header: _Header, secret: bytes, vault_key: bytes) -> _Header:
     wrap = _wrap(_recovery_secret(header, secret), vault_key, header.recovery_binding())
     return replace(header, recovery_wrap=wrap)
+
+
+# The log's key ----------------------------------------------------------------------------------
+
+
+def roll_is_due(home: Path) -> bool:
+    """Say whether a passphrase was set since `forget_roll`."""
+    return (home / ROLL_NAME).exists()
+
+
+def forget_roll(home: Path) -> None:
+    """Note that the log's key was replaced since the passphrase was set."""
+    with storage_errors():
+        (home / ROLL_NAME).unlink(missing_ok=True)
+        sync_folder(home)
 
 
 # Failed unlocks ---------------------------------------------------------------------------------

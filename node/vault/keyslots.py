@@ -352,6 +352,16 @@ class Keyslots:
             sync(self._descriptor)
             self._free.update(chosen)
 
+    def destroy_and_sweep(self, slots: Iterable[int]) -> None:
+        """Destroy slots, and overwrite every free one too, as `destroy` does.
+
+        Slots beyond the file's end are passed over: an index from a backup may name some. What is
+        allocated and not named belongs to a capability that is being issued, and stays.
+        """
+        with self._lock:
+            there = {slot for slot in slots if 0 <= slot < self._slots}
+            self.destroy(there | self._free)
+
     def _overwrite(self, slots: Iterable[int]) -> None:
         for slot in slots:
             self._put(slot, self._sectors.seal_empty(slot, self._entropy(_SALT_BYTES)))

@@ -37,6 +37,8 @@ class Head:
 class StoredEntry:
     """One entry as it is stored."""
 
+    incarnation: int
+    """Which of the node's logs it stands in."""
     index: int
     time: int
     """Unix milliseconds."""
@@ -53,55 +55,84 @@ class Value:
     value: bytes = field(repr=False)
 
 
-def head(db: Connection) -> Head | None:
+# A node that was restored or copied leaves its log as it is and begins the next one. Every function
+# reads the newest log unless it is told an incarnation.
+
+
+def current(db: Connection) -> int:
+    """Return the incarnation of the newest log."""
+    (newest,) = db.execute("SELECT coalesce(max(incarnation), 0) FROM log_head").fetchone()
+    return int(newest)
+
+
+def incarnations(db: Connection) -> list[int]:
+    """Return the incarnations whose logs have entries, oldest first."""
+    rows = db.execute("SELECT incarnation FROM log_head ORDER BY incarnation").fetchall()
+    return [incarnation for (incarnation,) in rows]
+
+
+def _or_current(db: Connection, incarnation: int | None) -> int:
+    return current(db) if incarnation is None else incarnation
+
+
+def head(db: Connection, incarnation: int | None = None) -> Head | None:
     """Return the newest signed head; None where the log is empty."""
-    row = db.execute("SELECT size, note FROM log_head").fetchone()
+    row = db.execute(
+        "SELECT size, note FROM log_head WHERE incarnation = ?", (_or_current(db, incarnation),)
+    ).fetchone()
     return None if row is None else Head(size=row[0], note=row[1])
 
 
-def entry(db: Connection, index: int) -> StoredEntry | None:
+_ENTRY: Final = "SELECT incarnation, log_index, time, event, entry FROM log_entries"
+
+
+def entry(db: Connection, index: int, incarnation: int | None = None) -> StoredEntry | None:
     """Return one entry, or None where the log is shorter."""
     row = db.execute(
-        "SELECT log_index, time, event, entry FROM log_entries WHERE log_index = ?", (index,)
+        f"{_ENTRY} WHERE incarnation = ? AND log_index = ?", (_or_current(db, incarnation), index)
     ).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else stored_entry(row)
 
 
-def entries(db: Connection, *, start: int, limit: int) -> list[StoredEntry]:
+def entries(
+    db: Connection, *, start: int, limit: int, incarnation: int | None = None
+) -> list[StoredEntry]:
     """Return up to limit entries from index start on."""
     rows = db.execute(
-        "SELECT log_index, time, event, entry FROM log_entries WHERE log_index >= ?"
-        " ORDER BY log_index LIMIT ?",
-        (start, limit),
+        f"{_ENTRY} WHERE incarnation = ? AND log_index >= ? ORDER BY log_index LIMIT ?",
+        (_or_current(db, incarnation), start, limit),
     ).fetchall()
-    return [_stored(row) for row in rows]
+    return [stored_entry(row) for row in rows]
 
 
-def walk(db: Connection) -> Iterator[StoredEntry]:
-    """Yield every entry in order, in pages, so that a long log fits in memory."""
-    start = 0
-    while page := entries(db, start=start, limit=_PAGE):
+def walk(db: Connection, incarnation: int | None = None) -> Iterator[StoredEntry]:
+    """Yield every entry of a log in order, in pages, so that a long log fits in memory."""
+    start, incarnation = 0, _or_current(db, incarnation)
+    while page := entries(db, start=start, limit=_PAGE, incarnation=incarnation):
         yield from page
         start = page[-1].index + 1
 
 
-def _stored(row: tuple[int, int, str, bytes]) -> StoredEntry:
-    return StoredEntry(index=row[0], time=row[1], event=row[2], entry=row[3])
+def stored_entry(row: tuple[int, int, int, str, bytes]) -> StoredEntry:
+    """Return an entry of the columns incarnation, log_index, time, event and entry."""
+    incarnation, index, time, event, data = row
+    return StoredEntry(incarnation=incarnation, index=index, time=time, event=event, entry=data)
 
 
 # Proofs -----------------------------------------------------------------------------------------
 
 
-def node_reader(db: Connection) -> tree.Read:
+def node_reader(db: Connection, incarnation: int | None = None) -> tree.Read:
     """Return the function by which ``protocol.audit.tree`` reads stored hashes."""
+    incarnation = _or_current(db, incarnation)
 
     def read(level: int, position: int) -> bytes:
         if level:
-            sql = "SELECT hash FROM log_nodes WHERE level = ? AND position = ?"
-            row = db.execute(sql, (level, position)).fetchone()
+            sql = "SELECT hash FROM log_nodes WHERE incarnation = ? AND level = ? AND position = ?"
+            row = db.execute(sql, (incarnation, level, position)).fetchone()
         else:
-            sql = "SELECT leaf_hash FROM log_entries WHERE log_index = ?"
-            row = db.execute(sql, (position,)).fetchone()
+            sql = "SELECT leaf_hash FROM log_entries WHERE incarnation = ? AND log_index = ?"
+            row = db.execute(sql, (incarnation, position)).fetchone()
         if row is None:
             raise DamagedError("index", f"the log's tree lacks node {level}/{position}")
         (value,) = row
@@ -110,26 +141,30 @@ def node_reader(db: Connection) -> tree.Read:
     return read
 
 
-def inclusion_proof(db: Connection, index: int, size: int) -> list[bytes]:
+def inclusion_proof(
+    db: Connection, index: int, size: int, incarnation: int | None = None
+) -> list[bytes]:
     """Return the proof that entry index is in the tree of the first size entries.
 
     LocalError unless 0 ≤ index < size; size is at most the log's.
     """
-    return tree.inclusion_proof(index, size, node_reader(db))
+    return tree.inclusion_proof(index, size, node_reader(db, incarnation))
 
 
-def consistency_proof(db: Connection, old: int, new: int) -> list[bytes]:
+def consistency_proof(
+    db: Connection, old: int, new: int, incarnation: int | None = None
+) -> list[bytes]:
     """Return the proof that the tree of new entries extends that of old.
 
     LocalError unless 1 ≤ old ≤ new; new is at most the log's size.
     """
-    return tree.consistency_proof(old, new, node_reader(db))
+    return tree.consistency_proof(old, new, node_reader(db, incarnation))
 
 
 # Values -----------------------------------------------------------------------------------------
 
 # sealed: nonce (12) ‖ ChaCha20-Poly1305(subject key, nonce, salt (32) ‖ value, ad) with tag (16)
-# ad:     index (8, big-endian) ‖ field name
+# ad:     incarnation (8, big-endian) ‖ index (8, big-endian) ‖ field name
 
 
 def pseudonym(subject_key: bytes) -> bytes:
@@ -140,36 +175,46 @@ def pseudonym(subject_key: bytes) -> bytes:
     return blake2b(HASH_PSEUDONYM, size=PSEUDONYM_BYTES, key=subject_key)
 
 
-def _binding(index: int, name: str) -> bytes:
-    return index.to_bytes(8, "big") + name.encode()
+def place_of(incarnation: int, index: int) -> bytes:
+    """Return what binds values to their entry: no two entries of a node have the same."""
+    return incarnation.to_bytes(8, "big") + index.to_bytes(8, "big")
 
 
 def seal_value(
-    cipher: Aead, nonce: bytes, index: int, name: str, salt: bytes, value: bytes
+    cipher: Aead, nonce: bytes, place: bytes, name: str, salt: bytes, value: bytes
 ) -> bytes:
-    """Return what is stored beside entry index for its field name; nonce is fresh and random."""
-    return nonce + cipher.seal(nonce, salt + value, _binding(index, name))
+    """Return what is stored beside the entry at a place for its field name.
+
+    ``place`` is that of `place_of`; nonce is fresh and random.
+    """
+    return nonce + cipher.seal(nonce, salt + value, place + name.encode())
 
 
-def values(db: Connection, index: int) -> dict[str, Value]:
+def values(db: Connection, index: int, incarnation: int | None = None) -> dict[str, Value]:
     """Return what the commitments of entry index commit to, by field; erased ones are absent.
 
     Raises DamagedError where a stored value does not authenticate.
     """
+    incarnation = _or_current(db, incarnation)
     rows = db.execute(
         "SELECT v.field, v.sealed, s.key FROM log_values v JOIN log_subjects s USING (subject_id)"
-        " WHERE v.log_index = ? ORDER BY v.field",
-        (index,),
+        " WHERE v.incarnation = ? AND v.log_index = ? ORDER BY v.field",
+        (incarnation, index),
     ).fetchall()
-    return {name: _open_value(index, name, sealed, key) for name, sealed, key in rows}
+    place = place_of(incarnation, index)
+    return {name: _open_value(place, index, name, sealed, key) for name, sealed, key in rows}
 
 
-def _open_value(index: int, name: str, sealed: bytes, subject_key: bytes) -> Value:
-    nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+def _open_value(place: bytes, index: int, name: str, sealed: bytes, subject_key: bytes) -> Value:
     try:
-        plaintext = Aead(subject_key).open(nonce, ciphertext, _binding(index, name))
+        return open_sealed(Aead(subject_key), place, name, sealed)
     except AuthenticationError:
         raise DamagedError("index", f"field {name} of log entry {index}") from None
+
+
+def open_sealed(cipher: Aead, place: bytes, name: str, sealed: bytes) -> Value:
+    """Return what `seal_value` sealed, or raise AuthenticationError."""
+    plaintext = cipher.open(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place + name.encode())
     return Value(salt=plaintext[:SALT_BYTES], value=plaintext[SALT_BYTES:])
 
 

@@ -1,25 +1,36 @@
 """The writing end of the audit log, inside the database's one writer.
 
 Belongs here: turning drafts into entries, what is sealed beside them, the tree's
-growth, and the signed head of a commit.
+growth, the signed head of a commit, the next key, and the next log.
 Never here: the entry's format (``protocol.audit``), when to commit (``database``),
 reading (``log_store``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from node.vault import log_keys
 from node.vault.errors import DamagedError
-from node.vault.log_store import head, node_reader, pseudonym, seal_value
+from node.vault.log_keys import LogSigner
+from node.vault.log_store import head, node_reader, place_of, pseudonym, seal_value
 from node.vault.records import Connection, get_meta, set_meta
-from protocol.audit.checkpoint import Checkpoint, open_checkpoint_untrusted, sign_checkpoint
+from protocol.audit.checkpoint import (
+    Checkpoint,
+    open_checkpoint_untrusted,
+    parse_checkpoint_untrusted,
+    sign_checkpoint,
+)
 from protocol.audit.entry import SALT_BYTES, Entry, commitment, encode_entry
+from protocol.audit.log_keys import LogKeyStatement
+from protocol.audit.note import split_note_untrusted
 from protocol.audit.tree import Frontier, leaf_hash
 from protocol.errors import LocalError, RemoteError
 from protocol.primitives import KEY_BYTES, NONCE_BYTES, Aead, Entropy, SigningKey
+
+__all__ = ["LogDraft", "LogSigner", "LogWriter", "Subject"]
 
 CLOCK_META: Final = "clock_high_water"
 """Key in ``meta`` of the latest wall time of any entry: 8 bytes, Unix milliseconds."""
@@ -31,14 +42,8 @@ _MOST_KNOWN: Final = 20_000
 """Subjects kept in memory: a team and the pictures that are being shared, in a few MiB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSigner:
-    """In whose name heads are signed."""
-
-    origin: str
-    """The log's name, as ``protocol.audit.checkpoint.origin_of`` makes it."""
-    key: SigningKey
-    """The log key, which signs heads and nothing else."""
+SignLogKey = Callable[[LogKeyStatement], bytes]
+"""Signs a statement about a log key with the identity key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +51,9 @@ class Subject:
     """A person, picture, capability or album that an entry is about."""
 
     kind: str
-    """``member``, ``image``, ``capability`` or ``album``."""
+    """``member``, ``image``, ``capability`` or ``album``; ``log`` is the node's own log."""
     reference: bytes = field(repr=False)
-    """Its fingerprint or id."""
+    """Its fingerprint or id; a log's origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,15 @@ class _Pending(NamedTuple):
     entry: bytes
     leaf: bytes
     values: list[tuple[int, str, int, bytes]]
-    """Rows of ``log_values``."""
+    """Rows of ``log_values``, without the incarnation."""
+
+
+class _Log(NamedTuple):
+    """A log as far as it is written."""
+
+    signer: LogSigner
+    frontier: Frontier
+    head: bytes
 
 
 class _Known(NamedTuple):
@@ -93,21 +106,34 @@ class LogWriter:
 
     def __init__(self, connection: Connection, *, signer: LogSigner, entropy: Entropy) -> None:
         self._connection = connection
-        self._signer = signer
         self._entropy = entropy
         self._pending: list[_Pending] = []
-        self._flushed: tuple[Frontier, bytes, int] | None = None
         self._known: dict[tuple[str, bytes], _Known] = {}
         self._learned: list[tuple[str, bytes]] = []
         """Subjects of the running transaction, which the database may yet forget."""
-        self.head, self._frontier = _load(connection, signer)
+        self._durable = _load(connection, signer)
+        self._log = self._durable
+        """What the running transaction appends to: another one where it begins the next log."""
+        self._next_signer: LogSigner | None = None
+        """Who signs after the running transaction, where that closes an epoch."""
+        self._flushed: tuple[_Log, int] | None = None
         mark = get_meta(connection, CLOCK_META)
         self._clock = 0 if mark is None else int.from_bytes(mark, "big")
 
     @property
+    def head(self) -> bytes:
+        """The newest durable signed head, empty where the log is."""
+        return self._durable.head
+
+    @property
+    def incarnation(self) -> int:
+        """Which of the node's logs is appended to."""
+        return self._log.signer.incarnation
+
+    @property
     def size(self) -> int:
         """Number of entries, those of the running transaction included."""
-        return self._frontier.size + len(self._pending)
+        return self._log.frontier.size + len(self._pending)
 
     @property
     def pending(self) -> int:
@@ -125,6 +151,7 @@ class LogWriter:
         Raises LocalError or LimitError for a draft that makes no entry.
         """
         index = self.size
+        place = place_of(self._log.signer.incarnation, index)
         random = self._entropy(_ENTRY_NONCE_BYTES + len(draft.values) * _VALUE_BYTES)
         commitments = {}
         values = []
@@ -135,7 +162,7 @@ class LogWriter:
             start += _VALUE_BYTES
             known = self._subject(subject.kind, subject.reference)
             commitments[name] = commitment(salt, name, value).hex()
-            sealed = seal_value(known.cipher, nonce, index, name, salt, value)
+            sealed = seal_value(known.cipher, nonce, place, name, salt, value)
             values.append((index, name, known.subject_id, sealed))
         if len(commitments) != len(values):
             raise LocalError("an entry commits to each field once")
@@ -156,6 +183,72 @@ class LogWriter:
         self._pending.append(_Pending(index, now, draft.event, entry, leaf_hash(entry), values))
         return index
 
+    def roll(self, savepoint: Connection, now: int, sign: SignLogKey) -> None:
+        """Close the epoch: its key signs one more head, and is erased; the next one is drawn.
+
+        ``savepoint`` is the connection inside the job's savepoint. Nothing follows in the same
+        transaction. ``sign`` signs what peers are told of the next
+        key. Raises LocalError where there are too many.
+        """
+        signer = self._log.signer
+        before = self._sign_head() if self._pending or not self._log.head else self._log.head
+        seed = self._entropy(KEY_BYTES)
+        key = SigningKey(seed)
+        log = Subject(kind="log", reference=signer.origin.encode())
+        self.append(
+            LogDraft(
+                event="epoch_closed",
+                values=(
+                    ("epoch", str(signer.epoch).encode(), log),
+                    ("key", key.public.hex().encode(), log),
+                    ("closing", before, log),
+                ),
+            ),
+            now,
+        )
+        closing = self._sign_head()
+        self._next_signer = replace(signer, key=key, epoch=signer.epoch + 1, closing=closing)
+        _announce(savepoint, self._next_signer, closing, seed, sign)
+
+    def begin(
+        self,
+        savepoint: Connection,
+        now: int,
+        origin: str,
+        incarnation: int,
+        previous: bytes,
+        sign: SignLogKey,
+    ) -> None:
+        """Leave the log as it is, and begin the next one, signed by a key of its own.
+
+        ``origin`` is that of the incarnation, ``previous`` the last head of an older one that is
+        known, empty where none is. The transaction has no entries yet; its others stand in the
+        new log.
+        """
+        assert not self._pending, "the transaction begins with this"
+        seed = self._entropy(KEY_BYTES)
+        signer = LogSigner(origin=origin, key=SigningKey(seed), incarnation=incarnation)
+        self._log = _Log(signer, Frontier(), b"")
+        _announce(savepoint, signer, previous, seed, sign)
+        log = Subject(kind="log", reference=signer.origin.encode())
+        self.append(
+            LogDraft(
+                event="incarnation_started",
+                values=(
+                    ("incarnation", str(incarnation).encode(), log),
+                    ("previous", previous, log),
+                ),
+            ),
+            now,
+        )
+
+    def _sign_head(self) -> bytes:
+        """Return the signed head of everything appended so far."""
+        frontier = self._log.frontier.copy()
+        for entry in self._pending:
+            frontier.append(entry.leaf)
+        return _signed(frontier, self._log.signer)
+
     def mark(self) -> tuple[int, int]:
         """Return where the running transaction is, for `cut`."""
         return len(self._pending), len(self._learned)
@@ -167,6 +260,12 @@ class LogWriter:
         for name in self._learned[learned:]:
             self._known.pop(name, None)
         del self._learned[learned:]
+        # Whoever changes the key or the log is alone in its transaction.
+        self._log, self._next_signer = self._durable, None
+
+    def forget(self, kind: str, reference: bytes) -> None:
+        """Keep no key of a subject whose row was deleted; its next entry makes another one."""
+        self._known.pop((kind, reference), None)
 
     def flush(self) -> None:
         """Write the transaction's entries, nodes and signed head; the caller commits.
@@ -175,20 +274,19 @@ class LogWriter:
         """
         if not self._pending:
             return
-        frontier = self._frontier.copy()
+        frontier = self._log.frontier.copy()
         nodes = [node for entry in self._pending for node in frontier.append(entry.leaf)]
-        note = sign_checkpoint(
-            Checkpoint(origin=self._signer.origin, size=frontier.size, root=frontier.root()),
-            self._signer.key,
-        )
+        note = _signed(frontier, self._log.signer)
         clock = self.clock_high_water
         self._write(nodes, frontier.size, note, clock)
-        self._flushed = (frontier, note, clock)
+        if self._next_signer is not None:
+            assert note == self._next_signer.closing, "nothing follows what closes an epoch"
+        self._flushed = (_Log(self._next_signer or self._log.signer, frontier, note), clock)
 
     def committed(self) -> None:
         """Take over what `flush` wrote: it is durable."""
         if self._flushed is not None:
-            self._frontier, self.head, self._clock = self._flushed
+            self._durable, self._clock = self._flushed
         self._learned.clear()
         self.rolled_back()
 
@@ -200,22 +298,28 @@ class LogWriter:
     def _write(
         self, nodes: Sequence[tuple[int, int, bytes]], size: int, note: bytes, clock: int
     ) -> None:
+        incarnation = self._log.signer.incarnation
         self._connection.executemany(
-            "INSERT INTO log_entries (log_index, time, event, entry, leaf_hash)"
+            "INSERT INTO log_entries (incarnation, log_index, time, event, entry, leaf_hash)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (incarnation, one.seq, one.time, one.event, one.entry, one.leaf)
+                for one in self._pending
+            ],
+        )
+        self._connection.executemany(
+            "INSERT INTO log_values (incarnation, log_index, field, subject_id, sealed)"
             " VALUES (?, ?, ?, ?, ?)",
-            [(one.seq, one.time, one.event, one.entry, one.leaf) for one in self._pending],
+            [(incarnation, *value) for one in self._pending for value in one.values],
         )
         self._connection.executemany(
-            "INSERT INTO log_values (log_index, field, subject_id, sealed) VALUES (?, ?, ?, ?)",
-            [value for one in self._pending for value in one.values],
-        )
-        self._connection.executemany(
-            "INSERT INTO log_nodes (level, position, hash) VALUES (?, ?, ?)", nodes
+            "INSERT INTO log_nodes (incarnation, level, position, hash) VALUES (?, ?, ?, ?)",
+            [(incarnation, *node) for node in nodes],
         )
         self._connection.execute(
-            "INSERT INTO log_head (one, size, note) VALUES (1, ?, ?)"
-            " ON CONFLICT (one) DO UPDATE SET size = excluded.size, note = excluded.note",
-            (size, note),
+            "INSERT INTO log_head (incarnation, size, note) VALUES (?, ?, ?)"
+            " ON CONFLICT (incarnation) DO UPDATE SET size = excluded.size, note = excluded.note",
+            (incarnation, size, note),
         )
         if clock > self._clock:
             set_meta(self._connection, CLOCK_META, clock.to_bytes(8, "big"))
@@ -244,21 +348,48 @@ class LogWriter:
         return known
 
 
-def _load(connection: Connection, signer: LogSigner) -> tuple[bytes, Frontier]:
-    """Return the newest head and its tree's frontier; DamagedError where they do not fit."""
-    (entries,) = connection.execute("SELECT count(*) FROM log_entries").fetchone()
-    newest = head(connection)
+def _announce(
+    savepoint: Connection, signer: LogSigner, previous: bytes, seed: bytes, sign: SignLogKey
+) -> None:
+    """Keep the key that signs from the next transaction on, and what its identity says of it."""
+    statement = LogKeyStatement(
+        origin=signer.origin,
+        incarnation=signer.incarnation,
+        epoch=signer.epoch,
+        key=signer.key.public,
+        previous=previous,
+    )
+    log_keys.put_next(savepoint, statement, sign(statement), seed)
+
+
+def _signed(frontier: Frontier, signer: LogSigner) -> bytes:
+    return sign_checkpoint(
+        Checkpoint(origin=signer.origin, size=frontier.size, root=frontier.root()), signer.key
+    )
+
+
+def _load(connection: Connection, signer: LogSigner) -> _Log:
+    """Return the log as it stands in the index; DamagedError where its parts do not fit."""
+    (entries,) = connection.execute(
+        "SELECT count(*) FROM log_entries WHERE incarnation = ?", (signer.incarnation,)
+    ).fetchone()
+    newest = head(connection, signer.incarnation)
     if newest is None:
         if entries:
             raise DamagedError("index", "the log has entries and no signed head")
-        return b"", Frontier()
-    frontier = Frontier.from_nodes(newest.size, node_reader(connection))
+        return _Log(signer, Frontier(), b"")
+    frontier = Frontier.from_nodes(newest.size, node_reader(connection, signer.incarnation))
     try:
-        checkpoint = open_checkpoint_untrusted(
-            newest.note, origin=signer.origin, log_public=signer.key.public
-        )
+        checkpoint = _open_untrusted(newest.note, signer)
     except RemoteError as error:
         raise DamagedError("index", f"the log's head: {error}") from None
     if (checkpoint.size, checkpoint.root) != (entries, frontier.root()):
         raise DamagedError("index", "the log's entries are not those of its signed head")
-    return newest.note, frontier
+    return _Log(signer, frontier, newest.note)
+
+
+def _open_untrusted(note: bytes, signer: LogSigner) -> Checkpoint:
+    if note == signer.closing:
+        # The key that signed it is erased; the identity's statement about the next key has it.
+        return parse_checkpoint_untrusted(split_note_untrusted(note)[0])
+    return open_checkpoint_untrusted(note, origin=signer.origin, log_public=signer.key.public)

@@ -8,29 +8,34 @@ Never here: what any part does, or use cases.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from node.ports import Clock
-from node.vault import keyring
+from node.vault import keyring, log_keys
 from node.vault.blobs import BlobStore
 from node.vault.database import Database, LogDraft, LogSigner, Subject, WriteTransaction
-from node.vault.errors import DamagedError
+from node.vault.errors import DamagedError, StorageFullError
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
 from node.vault.keyslots import Keyslots
 from node.vault.records import Connection, get_meta, set_meta, stored
 from node.vault.records import grants as grant_rows
 from protocol.audit.checkpoint import origin_of
-from protocol.errors import SafelightError
-from protocol.identity import LocalIdentity, Seeds, load_identity, make_identity
+from protocol.audit.log_keys import sign_log_key
+from protocol.errors import LocalError, SafelightError
+from protocol.identity import LastingSeeds, LocalIdentity, Seeds, load_identity, make_identity
 from protocol.limits import ARGON2_MEMORY_BYTES
 from protocol.primitives import KEY_BYTES, Entropy
 
+T = TypeVar("T")
+
 SEEDS_META: Final = "seeds"
-"""Key in ``meta``: identity, agreement, log and cosigning seed, 32 bytes each."""
+"""Key in ``meta``: identity, agreement and cosigning seed, 32 bytes each. The log's keys are
+replaced and erased one after the other, so they have a table of their own."""
 CERTIFICATE_META: Final = "certificate"
 """Key in ``meta``: the identity's certificate as it travels."""
 GENERATION_META: Final = "keyslot_generation"
@@ -101,7 +106,8 @@ class Vault:
                 set_meta(db, SEEDS_META, _join(seeds))
                 set_meta(db, CERTIFICATE_META, identity.public.certificate)
                 set_meta(db, GENERATION_META, generation)
-                return _signer(identity)
+                log_keys.put_first(db, seeds.log)
+                return log_keys.read_signer(db, identity.public)
 
             database = await Database.open(
                 home.index, keys.index, clock=clock, entropy=entropy, prepare=prepare
@@ -141,7 +147,7 @@ class Vault:
 
         def prepare(db: Connection) -> LogSigner:
             identities.append(read_identity(db))
-            return _signer(identities[0])
+            return log_keys.read_signer(db, identities[0].public)
 
         database = await Database.open(
             home.index, keys.index, clock=clock, entropy=entropy, prepare=prepare
@@ -155,7 +161,7 @@ class Vault:
         blobs = await BlobStore.open(home.blobs, entropy=entropy)
         await blobs.sweep(blob_ids, now=clock.now())
         await _log_failed_unlocks(home, database, identities[0])
-        return cls(
+        vault = cls(
             home=home,
             keys=keys,
             database=database,
@@ -163,12 +169,70 @@ class Vault:
             blobs=blobs,
             identity=identities[0],
             restored=keyslots.generation != generation,
-            closing=closing.pop_all(),
+            closing=closing,
         )
+        with suppress(StorageFullError):  # It stays due; what is there can be looked at.
+            await vault._roll_if_due()
+        vault._closing = closing.pop_all()
+        return vault
 
     async def close(self) -> None:
         """Finish what is being written, close every file, and let other processes have the home."""
         await self._closing.aclose()
+
+    # The log's keys -------------------------------------------------------------------------------
+
+    async def roll_log_key(self, tell: Callable[[bytes], None] = lambda _signed: None) -> bytes:
+        """Replace the log's key and erase the old one; return what peers are told, signed.
+
+        ``tell`` is called with that as soon as it is durable, before the new key signs anything.
+        On return no file of the home has the old key, in whatever form, unless a query still
+        reads pages from before: then the write-ahead log has it until it is emptied next. Raises
+        as `Database.write`, and LocalError for a vault that may be an older copy of itself.
+        """
+        if self.restored:
+            raise LocalError(
+                "this vault came from a backup, and begins a new log with a new key first",
+                hint="it does when it meets a member",
+            )
+        sign = partial(sign_log_key, signer=self.identity)
+
+        def job(transaction: WriteTransaction) -> bytes:
+            transaction.roll_log_key(sign)
+            return log_keys.statements(transaction.connection)[-1]
+
+        statement = (await self.database.write(job, alone=True)).value
+        tell(statement)
+        # The pages that had the old key are in the write-ahead log until it is emptied.
+        await self.database.truncate_wal()
+        await asyncio.to_thread(keyring.forget_roll, self.home.folder)
+        return statement
+
+    async def begin_log(
+        self,
+        incarnation: int,
+        previous: bytes,
+        also: Callable[[WriteTransaction], T],
+    ) -> T:
+        """Begin the node's next log, and do with it, in one transaction, what else that takes.
+
+        ``previous`` is the last known head of the log before, empty where none is known. The
+        vault counts as restored no more. Returns what ``also`` returns.
+        """
+        origin = origin_of(self.identity.public.fingerprint, incarnation)
+        sign = partial(sign_log_key, signer=self.identity)
+
+        def job(transaction: WriteTransaction) -> T:
+            connection = transaction.connection
+            transaction.begin_log(origin, incarnation, previous, sign)
+            set_meta(connection, GENERATION_META, self.keyslots.generation)
+            return also(transaction)
+
+        done = (await self.database.write(job, alone=True)).value
+        self.restored = False
+        await self.database.truncate_wal()
+        await asyncio.to_thread(keyring.forget_roll, self.home.folder)
+        return done
 
     # Passphrase -----------------------------------------------------------------------------------
 
@@ -180,7 +244,10 @@ class Vault:
     async def change_passphrase(
         self, old: str, new: str, *, entropy: Entropy, memory_bytes: int = ARGON2_MEMORY_BYTES
     ) -> None:
-        """Let another passphrase open this vault; raises as `keyring.change_passphrase`."""
+        """Let another passphrase open this vault, and replace the log's key.
+
+        Raises as `keyring.change_passphrase` and `roll_log_key`.
+        """
         change = partial(
             keyring.change_passphrase,
             self.home.folder,
@@ -190,6 +257,12 @@ class Vault:
             memory_bytes=memory_bytes,
         )
         await asyncio.to_thread(change)
+        await self._roll_if_due()
+
+    async def _roll_if_due(self) -> None:
+        """Replace the log's key where the passphrase was set anew since the last time."""
+        if not self.restored and await asyncio.to_thread(keyring.roll_is_due, self.home.folder):
+            await self.roll_log_key()
 
 
 async def recover(
@@ -201,6 +274,8 @@ async def recover(
     memory_bytes: int = ARGON2_MEMORY_BYTES,
 ) -> None:
     """Set the passphrase of the closed vault in folder by its recovery phrase.
+
+    The log's key is replaced when the vault is opened next.
 
     Raises VaultBusyError while a process uses the vault, and as `keyring.recover`.
     """
@@ -235,7 +310,7 @@ async def _log_failed_unlocks(home: Home, database: Database, identity: LocalIde
 def read_identity(db: Connection) -> LocalIdentity:
     """Return the identity that an index holds; DamagedError where it holds none that fits."""
     seeds, certificate = get_meta(db, SEEDS_META), get_meta(db, CERTIFICATE_META)
-    if seeds is None or certificate is None or len(seeds) != 4 * KEY_BYTES:
+    if seeds is None or certificate is None or len(seeds) != _SEEDS * KEY_BYTES:
         raise DamagedError("index", "it holds no identity")
     try:
         return load_identity(_split(seeds), certificate)
@@ -243,19 +318,18 @@ def read_identity(db: Connection) -> LocalIdentity:
         raise DamagedError("index", f"its identity: {error}") from None
 
 
-def _join(seeds: Seeds) -> bytes:
-    return seeds.identity + seeds.agreement + seeds.log + seeds.cosigning
+_SEEDS: Final = 3
 
 
-def _split(data: bytes) -> Seeds:
-    identity, agreement, log, cosigning = (
-        data[start : start + KEY_BYTES] for start in range(0, 4 * KEY_BYTES, KEY_BYTES)
+def _join(seeds: LastingSeeds) -> bytes:
+    return seeds.identity + seeds.agreement + seeds.cosigning
+
+
+def _split(data: bytes) -> LastingSeeds:
+    identity, agreement, cosigning = (
+        data[start : start + KEY_BYTES] for start in range(0, _SEEDS * KEY_BYTES, KEY_BYTES)
     )
-    return Seeds(identity=identity, agreement=agreement, log=log, cosigning=cosigning)
-
-
-def _signer(identity: LocalIdentity) -> LogSigner:
-    return LogSigner(origin=origin_of(identity.public.fingerprint), key=identity.log)
+    return LastingSeeds(identity=identity, agreement=agreement, cosigning=cosigning)
 
 
 def _read_expected(db: Connection) -> tuple[dict[int, bytes], set[bytes], bytes | None]:

@@ -1,1 +1,1 @@
-"""The audit log: entries, tree, proofs, notes, checkpoints, verification."""
+"""The audit log: entries, tree, proofs, heads and their keys, witnesses, evidence, verification."""

@@ -184,21 +184,11 @@ def open_note_untrusted(data: bytes, verifiers: Iterable[VerifierKey]) -> Note:
     LogError: code ``malformed_note``, ``bad_signature`` where a known key's signature fails,
     ``unsigned`` where no known key signed.
     """
-    if len(data) > MAX_NOTE_BYTES or not is_note_text(data):
-        raise _malformed()
-    # The text may hold empty lines itself: signatures follow the last one.
-    body, separator, signatures = data.rpartition(b"\n\n")
-    if not separator or not signatures:
-        raise _malformed()
-    text = body + b"\n"
-    lines = signatures.decode().split("\n")[:-1]
-    if len(lines) > MAX_NOTE_SIGNATURES:
-        raise _malformed()
-
+    text, signatures = split_note_untrusted(data)
     known = {(key.name, key.key_id): key for key in verifiers}
     verified: dict[VerifierKey, Verified] = {}
     unverified = []
-    for signature in map(parse_signature_line_untrusted, lines):
+    for signature in signatures:
         key = known.get((signature.name, signature.key_id))
         if key is None:
             unverified.append(signature)
@@ -207,6 +197,23 @@ def open_note_untrusted(data: bytes, verifiers: Iterable[VerifierKey]) -> Note:
     if not verified:
         raise LogError("note: no signature of a known key", code="unsigned")
     return Note(text=text, verified=tuple(verified.values()), unverified=tuple(unverified))
+
+
+def split_note_untrusted(data: bytes) -> tuple[bytes, tuple[Unverified, ...]]:
+    """Return the text of a note and its signatures. Nothing is verified.
+
+    Raises LogError (code ``malformed_note``).
+    """
+    if len(data) > MAX_NOTE_BYTES or not is_note_text(data):
+        raise _malformed()
+    # The text may hold empty lines itself: signatures follow the last one.
+    body, separator, signatures = data.rpartition(b"\n\n")
+    if not separator or not signatures:
+        raise _malformed()
+    lines = signatures.decode().split("\n")[:-1]
+    if len(lines) > MAX_NOTE_SIGNATURES:
+        raise _malformed()
+    return body + b"\n", tuple(map(parse_signature_line_untrusted, lines))
 
 
 def parse_signature_line_untrusted(line: str) -> Unverified:

@@ -1,7 +1,8 @@
-"""Checking proofs of the log, and the file format of one inclusion proof.
+"""Checking proofs of the log.
 
-Belongs here: the two verifications of RFC 9162 and C2SP tlog-proof as text.
-Never here: making proofs (``tree``) or trusting a checkpoint (``checkpoint``).
+Belongs here: the two verifications of RFC 9162.
+Never here: making proofs (``tree``), trusting a checkpoint (``checkpoint``), or a proof as a
+file (``tlog_proof``).
 
 A proof does not bind the size of its tree: take size and root from one signed
 checkpoint, and compute the leaf hash from the entry itself. Everything here raises
@@ -10,14 +11,10 @@ LogError and nothing else. Format: docs/spec/audit-log.md.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from protocol.audit.note import parse_base64_untrusted, parse_decimal_untrusted
 from protocol.audit.tree import HASH_BYTES, node_hash
-from protocol.errors import LocalError, LogError
-from protocol.limits import MAX_NOTE_BYTES, MAX_PROOF_HASHES, MAX_TREE_SIZE
+from protocol.errors import LogError
 
 
 def verify_inclusion(
@@ -58,6 +55,18 @@ def verify_consistency(
         raise LogError("consistency proof: malformed", code="consistency")
     # "If first is an exact power of 2, then prepend first_hash to the consistency_path array."
     path = [root_old, *proof] if old & (old - 1) == 0 else proof
+    if consistency_roots(old, new, path) != (root_old, root_new):
+        raise LogError("consistency proof: does not lead to both roots", code="consistency")
+
+
+def consistency_roots(old: int, new: int, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Return the roots that a consistency path from size old to size new leads to.
+
+    The path has at least one hash, and stands for 1 ≤ old < new. LogError (code
+    ``consistency``) where it is not as long as the two sizes make it.
+    """
+    if not path or not _are_hashes(*path):
+        raise LogError("consistency proof: malformed", code="consistency")
     level = (old & -old).bit_length() - 1
     position, last = (old - 1) >> level, (new - 1) >> level
     old_node = new_node = path[0]
@@ -71,8 +80,9 @@ def verify_consistency(
         else:
             new_node = node_hash(new_node, sibling)
         position, last = position >> 1, last >> 1
-    if last != 0 or old_node != root_old or new_node != root_new:
-        raise LogError("consistency proof: does not lead to both roots", code="consistency")
+    if last != 0:
+        raise LogError("consistency proof: too short", code="consistency")
+    return old_node, new_node
 
 
 def _skip_promoted(position: int, last: int) -> tuple[int, int]:
@@ -88,82 +98,3 @@ def _skip_promoted(position: int, last: int) -> tuple[int, int]:
 
 def _are_hashes(*values: bytes) -> bool:
     return all(len(value) == HASH_BYTES for value in values)
-
-
-# "c2sp.org/tlog-proof@v1" LF
-# ["extra " base64 LF]
-# "index " decimal LF
-# (base64(hash) LF)*            leaf sibling first
-# LF
-# signed checkpoint, as it is
-
-_HEADER = "c2sp.org/tlog-proof@v1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InclusionProof:
-    """One entry's proof together with the signed checkpoint it leads to."""
-
-    index: int
-    hashes: tuple[bytes, ...]
-    """32 bytes each, leaf sibling first."""
-    checkpoint: bytes
-    """The signed note, not yet opened."""
-    extra: bytes | None = None
-    """Anything at all; no signature covers it."""
-
-
-def encode_proof(proof: InclusionProof) -> bytes:
-    """Return the tlog-proof text; LocalError where it would not parse again."""
-    lines = [_HEADER]
-    if proof.extra is not None:
-        lines.append("extra " + base64.b64encode(proof.extra).decode())
-    lines.append(f"index {proof.index}")
-    lines.extend(base64.b64encode(value).decode() for value in proof.hashes)
-    data = "\n".join([*lines, "", ""]).encode() + proof.checkpoint
-    try:
-        same = decode_proof_untrusted(data) == proof
-    except LogError:
-        same = False
-    if not same:
-        raise LocalError("an inclusion proof is an index, up to 63 hashes and a checkpoint")
-    return data
-
-
-def decode_proof_untrusted(data: bytes) -> InclusionProof:
-    """Parse a tlog-proof text; LogError (code ``malformed_proof``) for anything else.
-
-    Nothing is verified: open the checkpoint, then verify_inclusion with the entry's leaf hash.
-    """
-    head, blank, checkpoint = data.partition(b"\n\n")
-    if len(data) > 2 * MAX_NOTE_BYTES or not blank or not checkpoint:
-        raise _malformed("no checkpoint")
-    try:
-        header, *lines = head.decode("ascii").split("\n")
-    except UnicodeDecodeError:
-        raise _malformed("not ASCII") from None
-    if header != _HEADER:
-        raise _malformed("unknown version")
-    extra = None
-    if lines and lines[0].startswith("extra "):
-        extra = _base64(lines.pop(0).removeprefix("extra "))
-    if not lines or not lines[0].startswith("index "):
-        raise _malformed("no index")
-    index = parse_decimal_untrusted(
-        lines[0].removeprefix("index "),
-        limit=MAX_TREE_SIZE,
-        what="inclusion proof",
-        code="malformed_proof",
-    )
-    hashes = tuple(_base64(line) for line in lines[1:])
-    if len(hashes) > MAX_PROOF_HASHES or not _are_hashes(*hashes):
-        raise _malformed("not up to 63 hashes")
-    return InclusionProof(index=index, hashes=hashes, checkpoint=checkpoint, extra=extra)
-
-
-def _base64(text: str) -> bytes:
-    return parse_base64_untrusted(text, what="inclusion proof", code="malformed_proof")
-
-
-def _malformed(reason: str) -> LogError:
-    return LogError(f"inclusion proof: {reason}", code="malformed_proof")

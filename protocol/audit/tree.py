@@ -98,18 +98,27 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return _fold([root for _, root in complete_subtrees_of(leaves)])
 
 
-def complete_subtrees_of(leaves: Iterable[bytes]) -> list[tuple[int, bytes]]:
+Seen = Callable[[int, Sequence[bytes]], None]
+"""Takes a level and the roots of all its complete subtrees, left to right."""
+
+
+def complete_subtrees_of(
+    leaves: Iterable[bytes], seen: Seen | None = None
+) -> list[tuple[int, bytes]]:
     """Return (level, root) of the complete subtrees that leaf hashes fall into, largest first.
 
-    It hashes level by level, which is several times faster than a frontier.
+    It hashes level by level, which is several times faster than a frontier; ``seen`` is called
+    for each level, the leaves first.
     """
     subtrees = []
     row = list(leaves)
     level = 0
     while row:
+        if seen is not None:
+            seen(level, row)
         if len(row) & 1:
-            subtrees.append((level, row.pop()))
-        row = [node_hash(left, right) for left, right in zip(row[::2], row[1::2], strict=True)]
+            subtrees.append((level, row[-1]))
+        row = [node_hash(left, right) for left, right in zip(row[::2], row[1::2], strict=False)]
         level += 1
     return subtrees[::-1]
 

@@ -14,8 +14,9 @@ from typing import Literal
 
 import msgspec
 
-from protocol.audit.checkpoint import Checkpoint, open_checkpoint_untrusted
+from protocol.audit.checkpoint import Checkpoint
 from protocol.audit.entry import Entry, decode_entry_untrusted
+from protocol.audit.log_keys import LogKeys
 from protocol.audit.proof import verify_inclusion
 from protocol.audit.tree import leaf_hash
 from protocol.capability.fields import Count, Hash, Hash64, Id
@@ -210,16 +211,17 @@ class VerifiedRelease:
 
 
 def verify_release_untrusted(
-    released: Released, *, body: OpenBody, manifest: Manifest, issuer: Identity, origin: str
+    released: Released, *, body: OpenBody, manifest: Manifest, keys: LogKeys
 ) -> VerifiedRelease:
     """Verify an issuer's release before anything of it is used.
 
     The entry must be the release of this very open, be included in the log's tree under a
-    head that the issuer's log key signed, and the share must be the one committed to.
-    Raises LogError for the log's part, AuthenticationError for the share,
-    EncodingError for an impossible count.
+    head of the issuer's newest log, signed by the key of its epoch, and the share must be the
+    one committed to. Raises LogError for the log's part (code ``key`` or ``origin`` where the
+    issuer may have announced a key since), AuthenticationError for the share, EncodingError for
+    an impossible count.
     """
-    checkpoint = open_checkpoint_untrusted(released.checkpoint, origin, issuer.log_key)
+    checkpoint = keys.open_head_untrusted(released.checkpoint, keys.origin)
     try:
         entry = decode_entry_untrusted(released.entry)
     except EncodingError:

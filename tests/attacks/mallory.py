@@ -136,6 +136,10 @@ class Log:
         """Return the proof that an entry stands in the whole log."""
         return tuple(inclusion_proof(index, len(self.entries), self._hash))
 
+    def consistency(self, old: int) -> tuple[bytes, ...]:
+        """Return the proof that the whole log extends what it was at a size."""
+        return tuple(consistency_proof(old, len(self.entries), self._hash))
+
     def answer(self, request: FetchHead) -> Head:
         """Return the newest head, and the proof that was asked for if there is one."""
         end = request.to_size or len(self.entries)
@@ -198,6 +202,7 @@ class Mallory:
             roster_hash=self.trusted.hash,
             my_head=self.log.head(),
             your_head=b"",
+            log_keys=0,
         )
         return msgspec.structs.replace(honest, **changes)
 

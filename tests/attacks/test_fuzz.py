@@ -20,11 +20,15 @@ from protocol.identity import Signed, sign_statement
 from protocol.labels import SignatureType
 from protocol.limits import MIB
 from protocol.messages import (
+    AddCheckpoint,
+    AnnounceLogKey,
     Deliver,
     DeliverManifest,
     DeliverStatement,
     FetchHead,
+    FetchHeads,
     FetchList,
+    FetchLogKeys,
     FetchRendition,
     Hello,
     OpenRequest,
@@ -120,7 +124,13 @@ class Fuzz:
         return encode_message(
             self._random.choice(
                 (
-                    Hello(roster_version=number, roster_hash=data, my_head=other, your_head=data),
+                    Hello(
+                        roster_version=number,
+                        roster_hash=data,
+                        my_head=other,
+                        your_head=data,
+                        log_keys=number,
+                    ),
                     RosterUpdate(version=number, hash=data),
                     RosterFetch(have_version=number),
                     Deliver(sealed=data),
@@ -128,6 +138,10 @@ class Fuzz:
                     FetchList(capability_hash=data),
                     FetchRendition(rendition_id=data, offset=number),
                     FetchHead(from_size=number),
+                    FetchHeads(after=number),
+                    FetchLogKeys(after=number),
+                    AnnounceLogKey(signed=data),
+                    AddCheckpoint(old=number, proof=(other,), note=data),
                     OpenRequest(signed=data),
                     DeliverStatement(statement=self._text(), signed=data),
                 )
@@ -191,7 +205,7 @@ async def test_row_39_random_requests_of_a_member_leave_the_node_serving(
 
         assert grown < 60 * MIB
         assert "fault" not in capfd.readouterr().err
-        assert (await alice.node.auditing.verify())["ok"]
+        assert (await alice.node.log_verifying.verify())["ok"]
         assert await alice.node.check(read_data=True, progress=lambda *_: None) == {
             "ok": True,
             "problems": [],

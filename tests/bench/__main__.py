@@ -28,6 +28,7 @@ BENCHMARKS = (
     "sharing",
     "log",
     "command",
+    "tui",
 )
 
 

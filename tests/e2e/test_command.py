@@ -184,6 +184,11 @@ def test_the_passphrase_is_changed_and_a_lost_one_recovered(tmp_path: Path) -> N
 
         assert alice.refused("images", "--passphrase-file", str(new)) == (6, "wrong_passphrase")
         assert alice.do("images", "--passphrase-file", str(newer)) == []
+        # Each of the two replaced the log's key: at once, and when the node was unlocked next.
+        entries = alice.do("audit", "log")["entries"]
+        assert [one["event"] for one in entries].count("epoch_closed") == 2
+        assert alice.do("audit", "roll")["epoch"] == 3
+        assert alice.do("audit", "verify")["ok"]
     finally:
         alice.run("node", "stop")
 

@@ -25,6 +25,7 @@ from protocol.errors import (
 from protocol.identity import (
     Identity,
     IdentityFile,
+    LastingSeeds,
     LocalIdentity,
     Seeds,
     Signed,
@@ -103,6 +104,20 @@ def test_seeds_of_another_device_do_not_load(part: str) -> None:
 
     with pytest.raises(LocalError):
         load_identity(Seeds(**mixed), local.public.certificate)
+
+
+def test_a_device_whose_first_log_key_is_erased_loads_without_it() -> None:
+    local = device()
+    erased = LastingSeeds(
+        identity=seeds(1).identity, agreement=seeds(1).agreement, cosigning=seeds(1).cosigning
+    )
+
+    loaded = load_identity(erased, local.public.certificate)
+
+    assert loaded.public == local.public
+    assert local.log.public == local.public.log_key
+    with pytest.raises(LocalError, match="erased"):
+        _ = loaded.log
 
 
 def test_four_seeds_are_drawn_apart() -> None:

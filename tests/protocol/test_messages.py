@@ -229,10 +229,12 @@ def test_a_changed_byte_of_a_padded_answer_gives_another_one_or_none(at: int, ch
 
 
 def test_a_message_is_a_value() -> None:
-    hello = Hello(roster_version=1, roster_hash=bytes(32), my_head=b"", your_head=b"")
+    hello = Hello(roster_version=1, roster_hash=bytes(32), my_head=b"", your_head=b"", log_keys=0)
     statement = DeliverStatement(statement="receipt", signed=b"")
 
-    assert hello == Hello(roster_version=1, roster_hash=bytes(32), my_head=b"", your_head=b"")
+    assert hello == Hello(
+        roster_version=1, roster_hash=bytes(32), my_head=b"", your_head=b"", log_keys=0
+    )
     with pytest.raises(AttributeError):
         statement.signed = b"other"  # type: ignore[misc]
 

@@ -121,6 +121,13 @@ def xmp_findings_untrusted(packet: Buffer) -> Iterator[Finding]:
         yield Finding(group="where", tag="XMP exif:GPSLatitude", value=words, sensitive=True)
 
 
+def groups_inside_untrusted(packet: Buffer) -> set[str]:
+    """Return what stands inside a packet: `gps`, `thumbnail`."""
+    held = bytes(packet[: xmp.MAX_PACKET_BYTES]).replace(b"\0", b"")
+    found = {"gps"} if b"GPSL" in held else set()
+    return found | ({"thumbnail"} if b"xmp:Thumbnails" in held or b"xmpGImg" in held else set())
+
+
 def _embedded(name: str, size: int) -> Iterator[Finding]:
     kind = "hidden data"
     if "depth" in name.lower():

@@ -57,6 +57,10 @@ _GPS_PLAIN: Final = {
     0x001D: ("when", "day by satellite {}"),
     0x001B: ("where", "position by {}"),
 }
+_INSIDE: Final = {_GPS: "gps", _MAKER_NOTE: "maker_note", 0x83BB: "iptc", 0x02BC: "xmp"}
+"""Tags that hold something that has a name of its own in a disclosure."""
+_PIXELS: Final = {0x0111, 0x0144}
+"""Where strips or tiles stand: a block with either is a TIFF file."""
 _NOT_SENSITIVE: Final = frozenset({0x0131, 0x000B, 0xA434, 0x001B})
 
 
@@ -83,22 +87,18 @@ def findings_untrusted(data: Buffer, prefix: str = "Exif") -> Iterator[Finding]:
         yield Finding(group="hidden", tag=f"{prefix} IFD1", value=words, sensitive=True)
 
 
-def carries_position(data: Buffer) -> bool:
-    """Say whether a block has a directory of positions."""
-    return _has(data, _GPS)
-
-
-def carries_maker_note(data: Buffer) -> bool:
-    """Say whether a block has a camera maker's record."""
-    return _has(data, _MAKER_NOTE)
-
-
-def _has(data: Buffer, tag: int) -> bool:
+def groups_inside_untrusted(data: Buffer) -> set[str]:
+    """Return what stands inside a block: `gps`, `maker_note`, `thumbnail`, `xmp`, `iptc`."""
     tiff = open_tiff(block_of(data))
     if tiff is None:
-        return False
-    directory, _ = tiff.directory(tiff.first)
-    return tag in directory or tag in tiff.below(directory, _EXIF)
+        return set()
+    directory, following = tiff.directory(tiff.first)
+    tags = directory.keys() | tiff.below(directory, _EXIF).keys()
+    found = {group for tag, group in _INSIDE.items() if tag in tags}
+    # In a TIFF file the directories that follow are pages, and it has pixels of its own.
+    if following and not _PIXELS & directory.keys():
+        found.add("thumbnail")
+    return found
 
 
 def _camera(directory: Directory, place: str) -> Iterator[Finding]:

@@ -1,11 +1,12 @@
-"""One thing that a picture file tells.
+"""One thing that a picture file tells, and what became of all of them.
 
-Belongs here: the value, the groups by which people care, and how foreign text is made fit to show.
+Belongs here: the values, the groups by which people care, and how foreign text is made fit to show.
 Never here: where in a file it stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,8 @@ MAX_VALUE_BYTES: Final = 200
 """Of one value as it is shown. A disclosure's line has 256."""
 MAX_FINDINGS: Final = 2_000
 """Of one file. Cameras write some hundred tags."""
+MAX_LINES: Final = 64
+"""Of what was removed: as many as a signed disclosure has room for."""
 _MAX_TEXT_BYTES: Final = 4_096
 
 
@@ -38,6 +41,22 @@ class Finding:
     """Whether it says something about a person, a place, a moment or one device."""
     plain: bool = True
     """Whether it is in words for people; the others are the tags as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disclosure:
+    """What became of everything that a source carried besides its pixels, in plain words."""
+
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def bounded_lines(said: Iterable[str]) -> tuple[str, ...]:
+    """Return lines, each once and at most MAX_LINES; the last one counts what is left out."""
+    lines = list(dict.fromkeys(said))
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
+    return tuple(lines)
 
 
 def shown(value: str | bytes | memoryview, limit: int = MAX_VALUE_BYTES) -> str:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from node.imaging.inspect import carriers, exif
-from node.imaging.inspect.finding import GROUPS, MAX_FINDINGS, Finding, amount, shown
+from node.imaging.inspect.finding import (
+    GROUPS,
+    MAX_FINDINGS,
+    Disclosure,
+    Finding,
+    amount,
+    bounded_lines,
+    shown,
+)
 from node.imaging.metadata import GROUPS as MANIFEST_GROUPS
 from node.imaging.strip.engine import Stripped
 from node.imaging.strip.parts import Part
-
-MAX_LINES: Final = 64
-"""Of what was removed: as many as a signed disclosure has room for."""
 
 _HIDDEN: Final = {
     "thumbnail": "a small copy of the picture, {}",
@@ -49,17 +53,6 @@ _CUT: Final = {"c2pa": 0, "xmp_extension": 40}
 """Kinds that come in several segments, and the bytes of each that say which piece it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disclosure:
-    """What became of everything that a source carried besides its pixels, in plain words."""
-
-    removed: tuple[str, ...]
-    kept: tuple[str, ...]
-    removed_groups: tuple[str, ...]
-    """The same by the words of ``node.imaging.metadata.GROUPS``."""
-    kept_groups: tuple[str, ...]
-
-
 def findings_untrusted(parts: Iterable[Part], orientation: int) -> tuple[Finding, ...]:
     """Return everything that the parts of a file tell, by group, each once; at most 2,000."""
     found = itertools.chain.from_iterable(map(_of_part, _whole(parts)))
@@ -83,26 +76,21 @@ def disclosure_untrusted(stripped: Stripped) -> Disclosure:
         kept[f"a small copy of the picture, {amount(len(stripped.kept.preview))}"] = None
     removed = dict.fromkeys(finding.value for finding in gone if finding.plain)
     return Disclosure(
-        removed=_bounded([line for line in removed if line not in kept]),
-        kept=_bounded(list(kept)),
-        removed_groups=_groups(part for part in stripped.parts if not part.kept),
-        kept_groups=_groups(part for part in stripped.parts if part.kept),
+        removed=bounded_lines(line for line in removed if line not in kept),
+        kept=bounded_lines(kept),
     )
 
 
-def _bounded(lines: list[str]) -> tuple[str, ...]:
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
-    return tuple(lines)
-
-
-def _groups(parts: Iterable[Part]) -> tuple[str, ...]:
+def groups_untrusted(parts: Iterable[Part]) -> tuple[str, ...]:
+    """Return what parts are and what stands inside them, by ``node.imaging.metadata.GROUPS``."""
     found = set()
     for part in parts:
         found.add(_OF_MANIFEST.get(part.kind, part.kind))
-        if part.kind == "exif":
-            found |= {"gps"} if exif.carries_position(part.data) else set()
-            found |= {"maker_note"} if exif.carries_maker_note(part.data) else set()
+        match part.kind:
+            case "exif":
+                found |= exif.groups_inside_untrusted(part.data)
+            case "xmp" | "xmp_extension":
+                found |= carriers.groups_inside_untrusted(part.data)
     return tuple(group for group in MANIFEST_GROUPS if group in found)
 
 

@@ -1,7 +1,7 @@
 """The lossless strip: any picture file in, a clean copy out, or a reason why not.
 
 Belongs here: which walk takes which file, and the check that every clean copy has to pass.
-Never here: a format, or pixels (``verified`` compares those).
+Never here: a format, or pixels (``node.imaging.pool`` has those compared).
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from node.imaging.strip import gif, heif, jpeg, png, tiff, webp
+from node.imaging.strip.container import container_of
 from node.imaging.strip.errors import StripCode, StripError
-from node.imaging.strip.parts import Cleaned, Kept, Part
+from node.imaging.strip.parts import MAX_FILE_BYTES, Cleaned, Kept, Part
 from node.imaging.strip.policy import DEFAULT_POLICY, StripPolicy
-
-MAX_FILE_BYTES: Final = 256 << 20
-"""Several times the largest picture that a camera writes; the bound of the decoders too."""
 
 _WALKS: Final[dict[str, Callable[[bytes, StripPolicy], Cleaned]]] = {
     "jpeg": jpeg.clean_untrusted,
@@ -28,8 +26,6 @@ _WALKS: Final[dict[str, Callable[[bytes, StripPolicy], Cleaned]]] = {
     "heif": heif.clean_untrusted,
     "avif": heif.clean_untrusted,
 }
-_AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
-_HEIF_BRANDS: Final = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1".split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,30 +39,8 @@ class Stripped:
     """Everything the source carried besides its pixels. Their bytes are the source's own."""
     kept: Kept
     """What of the metadata the copy says again."""
-
-
-def container_of(data: bytes) -> str:
-    """Return the format that a file claims to be by its first bytes; StripError."""
-    if not data:
-        raise StripError(StripCode.EMPTY)
-    head = data[:32]
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(png.SIGNATURE):
-        return "png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
-    if head[4:8] == b"ftyp":
-        brands = {head[at : at + 4] for at in range(8, len(head), 4) if at != 12}
-        if brands & _AVIF_BRANDS:
-            return "avif"
-        if brands & _HEIF_BRANDS:
-            return "heif"
-    raise StripError(StripCode.UNKNOWN_FORMAT)
+    left: tuple[Part, ...]
+    """What the copy carries, as the check found it. Their bytes are the copy's own."""
 
 
 def strip_untrusted(data: bytes, policy: StripPolicy = DEFAULT_POLICY) -> Stripped:
@@ -78,8 +52,14 @@ def strip_untrusted(data: bytes, policy: StripPolicy = DEFAULT_POLICY) -> Stripp
     image_format = container_of(data)
     cleaned = walk_untrusted(data, policy)
     copy = b"".join(cleaned.pieces)
-    _check(copy, policy, cleaned)
-    return Stripped(data=copy, format=image_format, parts=tuple(cleaned.parts), kept=cleaned.kept)
+    again = _checked(copy, policy, cleaned)
+    return Stripped(
+        data=copy,
+        format=image_format,
+        parts=tuple(cleaned.parts),
+        kept=cleaned.kept,
+        left=tuple(again.parts),
+    )
 
 
 def walk_untrusted(data: bytes, policy: StripPolicy = DEFAULT_POLICY) -> Cleaned:
@@ -94,7 +74,7 @@ def walk_untrusted(data: bytes, policy: StripPolicy = DEFAULT_POLICY) -> Cleaned
         raise StripError(StripCode.BROKEN) from None
 
 
-def _check(copy: bytes, policy: StripPolicy, cleaned: Cleaned) -> None:
+def _checked(copy: bytes, policy: StripPolicy, cleaned: Cleaned) -> Cleaned:
     """Walk over the copy once more: nothing may be left to do.
 
     A walk writes only what stands on its list, in one way. So a file that it gives back byte for
@@ -107,3 +87,4 @@ def _check(copy: bytes, policy: StripPolicy, cleaned: Cleaned) -> None:
     )
     if b"".join(again.pieces) != copy or not says_the_same:
         raise StripError(StripCode.NOT_CLEAN)
+    return again

@@ -24,6 +24,19 @@ class StripCode(StrEnum):
     PIXELS_DIFFER = "pixels_differ"
 
 
+class Detail(StrEnum):
+    """What exactly is not supported, where that is known. Each names a sentence."""
+
+    ENCRYPTED = "encrypted"
+    OUTSIDE = "outside"
+    ESSENTIAL = "essential"
+    SEQUENCE = "sequence"
+    KIND = "kind"
+    RAW = "raw"
+    SMALL_FIRST = "small_first"
+    COMPRESSION = "compression"
+
+
 _MEANING: Final = {
     StripCode.EMPTY: "the file is empty",
     StripCode.UNKNOWN_FORMAT: (
@@ -37,10 +50,23 @@ _MEANING: Final = {
 }
 
 
+_DETAILS: Final = {
+    Detail.ENCRYPTED: "the picture is encrypted",
+    Detail.OUTSIDE: "the picture's bytes are outside of its file",
+    Detail.ESSENTIAL: "the picture says it cannot be shown without a part that is not known",
+    Detail.SEQUENCE: "sequences of HEIF and AVIF are not cleaned",
+    Detail.KIND: "the picture is of a kind that is not known",
+    Detail.RAW: "raw camera files are not cleaned",
+    Detail.SMALL_FIRST: "the TIFF begins with a small copy of its picture",
+    Detail.COMPRESSION: "the TIFF is compressed in a way that is not taken apart",
+}
+
+
 class StripError(SafelightError):
     """A picture cannot be cleaned honestly; ``code`` says why, and nothing was made."""
 
     code = "strip"
 
-    def __init__(self, code: StripCode, message: str = "") -> None:
-        super().__init__(message or _MEANING[code], code=code.value)
+    def __init__(self, code: StripCode, detail: Detail | None = None) -> None:
+        super().__init__(_DETAILS[detail] if detail else _MEANING[code], code=code.value)
+        self.detail = detail

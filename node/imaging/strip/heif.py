@@ -11,17 +11,17 @@ says of it besides, which some programs follow, is said by a minimal block again
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from node.imaging.strip.boxes import Box, boxes
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.errors import Detail, StripCode, StripError
 from node.imaging.strip.exif import exif_block, kept_untrusted, orientation_packet
 from node.imaging.strip.heif_items import IN_FILE, Item, Items, Reference, read_items
 from node.imaging.strip.heif_writer import XMP_TYPE, Writer
-from node.imaging.strip.parts import Cleaned, Part
-from node.imaging.strip.policy import StripPolicy
+from node.imaging.strip.parts import Buffer, Cleaned, Kept, Part
+from node.imaging.strip.policy import DEFAULT_POLICY, StripPolicy
 
 _SEQUENCES: Final = frozenset(b"avis hevc hevx msf1 hevm hevs".split())
 _C2PA_UUID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
@@ -35,13 +35,35 @@ _MAX_CHAIN: Final = 4
 
 def clean_untrusted(data: bytes, policy: StripPolicy) -> Cleaned:
     """Return a clean copy of a HEIF, HEIC or AVIF file; StripError."""
+    return _cleaned(data, policy, _said_again)
+
+
+def described(clean: bytes, describe: Callable[[Kept], tuple[bytes, bytes]]) -> Sequence[Buffer]:
+    """Return a clean copy again, described by an Exif block and an XMP packet of another making.
+
+    describe: makes them of what the copy keeps, which they have to say again; empty for none.
+    """
+    return _cleaned(clean, DEFAULT_POLICY, describe).pieces
+
+
+def _said_again(said: Kept) -> tuple[bytes, bytes]:
+    """Return the Exif block and the XMP packet that say what is kept and nothing else."""
+    if said.by_xmp and said.orientation != 1:
+        # Exif and XMP count differently here: what only some programs follow stays where it was.
+        return exif_block(replace(said, orientation=1)), orientation_packet(said.orientation)
+    return exif_block(said), b""
+
+
+def _cleaned(
+    data: bytes, policy: StripPolicy, describe: Callable[[Kept], tuple[bytes, bytes]]
+) -> Cleaned:
     view = memoryview(data)
     top, parts = _top(view)
     if b"ftyp" not in top or b"meta" not in top:
         raise StripError(StripCode.BROKEN)
     brands = _brands(top[b"ftyp"])
     if b"moov" in top and _SEQUENCES.intersection(brands):
-        raise StripError(StripCode.UNSUPPORTED, "sequences of HEIF and AVIF are not cleaned")
+        raise StripError(StripCode.UNSUPPORTED, Detail.SEQUENCE)
     items = read_items(top[b"meta"])
     if items.extent_bytes(len(data)) > _MAX_OVERLAP * len(data):
         raise StripError(StripCode.TOO_LARGE)
@@ -58,12 +80,9 @@ def clean_untrusted(data: bytes, policy: StripPolicy) -> Cleaned:
     for number in kept:
         writer.add(items.items[number], view)
     parts += writer.profiles
-    if said.by_xmp and said.orientation != 1:
-        # Exif and XMP count differently here: what only some programs follow stays where it was.
-        writer.add_metadata(b"mime", orientation_packet(said.orientation), XMP_TYPE)
-        block = exif_block(replace(said, orientation=1))
-    else:
-        block = exif_block(said)
+    block, packet = describe(said)
+    if packet:
+        writer.add_metadata(b"mime", packet, XMP_TYPE)
     if block:
         writer.add_metadata(b"Exif", bytes(4) + block)
     return Cleaned(pieces=writer.file(brands), parts=parts, kept=said)
@@ -170,9 +189,7 @@ class _Choice:
                 continue
             item = self._items.items.get(number)
             if item is None or item.kind not in _PICTURES:
-                raise StripError(
-                    StripCode.UNSUPPORTED, "the picture is of a kind that is not known"
-                )
+                raise StripError(StripCode.UNSUPPORTED, Detail.KIND)
             self.kept[number] = None
             waiting += reversed(self._items.from_item(b"dimg", number))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from node.imaging.strip.boxes import Box, Reader, boxes
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.errors import Detail, StripCode, StripError
 from node.imaging.strip.parts import count_part
 
 IN_FILE, IN_META = 0, 1
@@ -114,7 +114,7 @@ def _iinf(found: Items, reader: Reader) -> None:
             continue  # it has no kind, so it is no picture
         number = entry.number(4 if version > 2 else 2)
         if entry.number(2):
-            raise StripError(StripCode.UNSUPPORTED, "the picture is encrypted")
+            raise StripError(StripCode.UNSUPPORTED, Detail.ENCRYPTED)
         item = Item(number, bytes(entry.take(4)), hidden=bool(flags & 1))
         entry.text()
         if item.kind == b"mime":
@@ -146,7 +146,7 @@ def _iloc(found: Items, reader: Reader) -> None:
         if item is None:
             continue
         if method > IN_META or reference:
-            raise StripError(StripCode.UNSUPPORTED, "the picture's bytes are outside of its file")
+            raise StripError(StripCode.UNSUPPORTED, Detail.OUTSIDE)
         item.method, item.extents = method, extents
 
 

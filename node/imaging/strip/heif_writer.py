@@ -13,7 +13,7 @@ from typing import Final
 
 from node.imaging.strip import heif_codecs
 from node.imaging.strip.boxes import Box, Reader, box, full_box
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.errors import Detail, StripCode, StripError
 from node.imaging.strip.heif_items import IN_FILE, IN_META, Item, Items, Reference
 from node.imaging.strip.icc import whole_profile_untrusted
 from node.imaging.strip.parts import Part
@@ -79,9 +79,7 @@ class Writer:
             if number := self._property(index, source):
                 properties.append((number, essential))
             elif essential:
-                raise StripError(
-                    StripCode.UNSUPPORTED, "the picture cannot be shown without what is not known"
-                )
+                raise StripError(StripCode.UNSUPPORTED, Detail.ESSENTIAL)
         data = self._clean(item, self._items.bytes_of(item, view), config)
         if not data and item.kind != b"iden":
             raise StripError(StripCode.BROKEN)

@@ -14,6 +14,8 @@ from node.imaging.strip.errors import StripCode, StripError
 
 Buffer = bytes | memoryview
 
+MAX_FILE_BYTES: Final = 256 << 20
+"""Several times the largest picture that a camera writes; the bound of the decoders too."""
 MAX_PARTS: Final = 100_000
 """Segments, chunks or boxes of one file. A picture of a camera has some dozens; a long animation
 has a few for each of its frames."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from node.imaging.strip import png_pixels
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.errors import Detail, StripCode, StripError
 from node.imaging.strip.exif import PREFIX, exif_block, kept_untrusted
 from node.imaging.strip.icc import MAX_PROFILE_BYTES, whole_profile_untrusted
 from node.imaging.strip.parts import Buffer, Cleaned, Part, count_part
@@ -71,9 +71,7 @@ def clean_untrusted(data: bytes, policy: StripPolicy) -> Cleaned:
         elif kind[0] & 0x20 or kind in _LENGTHS:
             parts.append(_part(kind, payload))
         else:
-            raise StripError(
-                StripCode.UNSUPPORTED, "the PNG says it cannot be shown without a part of its own"
-            )
+            raise StripError(StripCode.UNSUPPORTED, Detail.ESSENTIAL)
     if not kept or kept[0].kind != b"IHDR":
         raise StripError(StripCode.BROKEN)
     # Decoders ask the chunk of the standard first, and texts of programs only without one.

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from node.imaging.strip.errors import StripCode, StripError
+from node.imaging.strip.errors import Detail, StripCode, StripError
 from node.imaging.strip.exif import kept_untrusted
 from node.imaging.strip.icc import whole_profile_untrusted
 from node.imaging.strip.ifd import (
@@ -75,7 +75,7 @@ def clean_untrusted(data: bytes, policy: StripPolicy) -> Cleaned:
     if not directories or not _is_page(directories[0]):
         raise StripError(StripCode.BROKEN)
     if _DNG_VERSION in directories[0]:
-        raise StripError(StripCode.UNSUPPORTED, "raw camera files are not cleaned")
+        raise StripError(StripCode.UNSUPPORTED, Detail.RAW)
     parts = [Part(kind="exif", name="IFD", data=tiff.data)]
     pages: list[Directory] = []
     for directory in directories:
@@ -85,7 +85,7 @@ def clean_untrusted(data: bytes, policy: StripPolicy) -> Cleaned:
         elif _is_page(directory):
             pages.append(directory)
     if not pages or pages[0] is not directories[0]:
-        raise StripError(StripCode.UNSUPPORTED, "the TIFF begins with a small copy of its picture")
+        raise StripError(StripCode.UNSUPPORTED, Detail.SMALL_FIRST)
     said = kept_untrusted(parts, policy)
     pieces = _write(tiff, _read_pages(tiff, pages), said)
     return Cleaned(pieces=pieces, parts=parts, kept=said)
@@ -132,9 +132,7 @@ class _Page:
     def __init__(self, tiff: Tiff, directory: Directory) -> None:
         self.compression = directory[_COMPRESSION].number() if _COMPRESSION in directory else _PLAIN
         if self.compression not in _COMPRESSIONS:
-            raise StripError(
-                StripCode.UNSUPPORTED, f"TIFF compression {self.compression} is not taken apart"
-            )
+            raise StripError(StripCode.UNSUPPORTED, Detail.COMPRESSION)
         self.values: dict[int, Value] = {}
         for tag, most in _STRUCTURE.items():
             entry = directory.get(tag)

@@ -14,9 +14,11 @@ from node.vault.connection import SqlConnection, open_unread
 from node.vault.errors import VaultError, index_errors
 from node.vault.home import Home
 from node.vault.keyring import VaultKeys
+from node.vault.log_keys import own_keys
 from node.vault.records import Connection
 from node.vault.vault import read_identity
 from protocol.audit.checkpoint import origin_of
+from protocol.audit.log_keys import LogKeys
 from protocol.audit.tree import Frontier, leaf_hash
 from protocol.audit.verify import verify_log
 
@@ -70,18 +72,29 @@ def _ask(
 
 
 def _check_log(db: Connection) -> list[Problem]:
-    identity = read_identity(db)
-    head = log_store.head(db)
-    (entries,) = db.execute("SELECT count(*) FROM log_entries").fetchone()
+    identity = read_identity(db).public
+    keys = own_keys(db, identity)
+    rows = db.execute("SELECT DISTINCT incarnation FROM log_entries").fetchall()
+    present = sorted({0, *log_store.incarnations(db), *(one for (one,) in rows)})
+    return [
+        problem
+        for incarnation in present
+        for problem in _check_incarnation(db, keys, origin_of(identity.fingerprint, incarnation))
+    ]
+
+
+def _check_incarnation(db: Connection, keys: LogKeys, origin: str) -> list[Problem]:
+    """Verify one of the node's logs, in all epochs of its key."""
+    incarnation = int(origin.rpartition("/")[2])
+    head = log_store.head(db, incarnation)
+    (entries,) = db.execute(
+        "SELECT count(*) FROM log_entries WHERE incarnation = ?", (incarnation,)
+    ).fetchone()
     if head is None:
         return [] if not entries else [_log_problem(None, "it has entries and no signed head")]
     problems: list[Problem] = []
-    report = verify_log(
-        _entries_of_tree(db, problems),
-        head.note,
-        origin=origin_of(identity.public.fingerprint),
-        log_public=identity.public.log_key,
-    )
+    entries_read = _entries_of_tree(db, incarnation, problems)
+    report = verify_log(entries_read, head.note, keys=keys, origin=origin)
     problems += [_log_problem(one.index, one.message) for one in report.problems]
     if report.ok and not report.size == head.size == entries:
         message = f"{entries} entries are stored, the head covers {report.size}"
@@ -89,11 +102,11 @@ def _check_log(db: Connection) -> list[Problem]:
     return problems
 
 
-def _entries_of_tree(db: Connection, problems: list[Problem]) -> Iterator[bytes]:
+def _entries_of_tree(db: Connection, incarnation: int, problems: list[Problem]) -> Iterator[bytes]:
     """Yield every entry; add a problem for each stored hash that is not the entries' own."""
-    read = log_store.node_reader(db)
+    read = log_store.node_reader(db, incarnation)
     frontier = Frontier()
-    for one in log_store.walk(db):
+    for one in log_store.walk(db, incarnation):
         leaf = leaf_hash(one.entry)
         for level, position, expected in [(0, one.index, leaf), *frontier.append(leaf)]:
             if read(level, position) != expected:

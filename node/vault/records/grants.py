@@ -36,6 +36,8 @@ class GrantRow:
     revoked_at: int | None
     revocation_seen: int | None
     ended_at: int | None
+    lapsed_at: int | None
+    reissued_as: bytes | None
     ownership: bytes | None
 
     def __repr__(self) -> str:
@@ -52,7 +54,11 @@ class GrantImageRow:
     version_id: bytes
     rendition_id: bytes | None
     manifest: bytes | None
+    ready_at: int | None
+    """When the manifest was bound to it, Unix milliseconds."""
     opens: int
+    problem_code: str | None
+    """Why there is no rendition, where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,8 @@ class ReleaseRow:
     capability_id: bytes
     image_id: bytes
     rendition_id: bytes
+    incarnation: int
+    """Of the log that the index is of."""
     log_index: int
     released_at: int
     opened_at: int | None
@@ -318,6 +326,38 @@ def end(db: Connection, capability_id: bytes, *, revoked_at: int | None, now: in
     )
 
 
+def lapse(db: Connection, capability_id: bytes, now: int) -> None:
+    """Note that a capability that was revoked is over because this node began a new log."""
+    db.execute("UPDATE grants SET lapsed_at = ? WHERE capability_id = ?", (now, capability_id))
+
+
+def live(db: Connection) -> list[GrantRow]:
+    """Return the capabilities that have not ended, oldest first."""
+    rows = db.execute(_GRANT + "WHERE ended_at IS NULL ORDER BY created_at, capability_id")
+    return [as_row(GrantRow, row) for row in rows.fetchall()]
+
+
+def lapsed(db: Connection) -> list[GrantRow]:
+    """Return the capabilities that a new log ended and nothing was issued for, oldest first."""
+    rows = db.execute(
+        _GRANT + "WHERE lapsed_at IS NOT NULL AND reissued_as IS NULL"
+        " ORDER BY created_at, capability_id"
+    )
+    return [as_row(GrantRow, row) for row in rows.fetchall()]
+
+
+def reissue(db: Connection, capability_id: bytes, by: bytes) -> bool:
+    """Note which capability was issued for one that lapsed; False where one was already."""
+    return (
+        db.execute(
+            "UPDATE grants SET reissued_as = ? WHERE capability_id = ? AND lapsed_at IS NOT NULL"
+            " AND reissued_as IS NULL",
+            (by, capability_id),
+        ).rowcount
+        > 0
+    )
+
+
 def amend(
     db: Connection, capability_id: bytes, *, expires_at: int, opens_added: int, sequence: int
 ) -> None:
@@ -416,17 +456,57 @@ def waiting_for_rendition(db: Connection, limit: int) -> list[tuple[GrantImageRo
 
 
 def set_manifest(
-    db: Connection, capability_id: bytes, image_id: bytes, *, rendition_id: bytes, manifest: bytes
+    db: Connection,
+    capability_id: bytes,
+    image_id: bytes,
+    *,
+    rendition_id: bytes,
+    manifest: bytes,
+    now: int,
 ) -> bool:
     """Bind a picture of a live capability to its rendition; False where it is no longer live."""
     return bool(
         db.execute(
-            "UPDATE grant_images SET rendition_id = ?, manifest = ?"
+            "UPDATE grant_images SET rendition_id = ?, manifest = ?, ready_at = ?,"
+            " problem_code = NULL, problem = NULL"
             " WHERE capability_id = ? AND image_id = ? AND rendition_id IS NULL"
             " AND capability_id IN (SELECT capability_id FROM grants WHERE ended_at IS NULL)",
-            (rendition_id, manifest, capability_id, image_id),
+            (rendition_id, manifest, now, capability_id, image_id),
         ).rowcount
     )
+
+
+def set_problem(
+    db: Connection, pictures: list[tuple[bytes, bytes]], *, code: str, problem: str
+) -> None:
+    """Note why there is no rendition for (capability id, image id) of these."""
+    db.executemany(
+        "UPDATE grant_images SET problem_code = ?, problem = ?"
+        " WHERE capability_id = ? AND image_id = ? AND rendition_id IS NULL",
+        [(code, problem, *picture) for picture in pictures],
+    )
+
+
+def problems_of(db: Connection, capability_id: bytes) -> list[tuple[bytes, str, str, str]]:
+    """Return (image id, name, code, problem) of the pictures of which no rendition can be made."""
+    return db.execute(
+        "SELECT m.image_id, coalesce(i.name, ''), m.problem_code, m.problem FROM grant_images m"
+        " LEFT JOIN images i USING (image_id)"
+        " WHERE m.capability_id = ? AND m.problem_code IS NOT NULL ORDER BY m.position",
+        (capability_id,),
+    ).fetchall()
+
+
+def problem_of(db: Connection, capability_id: bytes, image_id: bytes) -> str | None:
+    """Return why there is no rendition of a picture for a capability, in words; None if there is.
+
+    None too while nobody has tried.
+    """
+    (problem,) = db.execute(
+        "SELECT problem FROM grant_images WHERE capability_id = ? AND image_id = ?",
+        (capability_id, image_id),
+    ).fetchone()
+    return None if problem is None else str(problem)
 
 
 # Denials ----------------------------------------------------------------------------------------

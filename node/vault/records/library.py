@@ -57,10 +57,14 @@ class SidecarRow:
 _MOST_CANDIDATES = 10_000
 """Pictures compared in full for one hint: a few milliseconds."""
 
-_IMAGE = """
-SELECT i.image_id, i.name, i.classification, i.imported_at, v.version_id, v.number, v.format,
-       v.width, v.height, v.bytes, v.sha256, v.blob_id
-FROM images i JOIN versions v ON v.image_id = i.image_id
+IMAGE_COLUMNS = (
+    "i.image_id, i.name, i.classification, i.imported_at, v.version_id, v.number, v.format,"
+    " v.width, v.height, v.bytes, v.sha256, v.blob_id"
+)
+"""Of an ``ImageRow``, from ``images i`` and ``versions v``."""
+
+_IMAGE = f"""
+SELECT {IMAGE_COLUMNS} FROM images i JOIN versions v ON v.image_id = i.image_id
  AND v.number = (SELECT max(number) FROM versions w WHERE w.image_id = i.image_id)
 """
 
@@ -245,6 +249,17 @@ def ensure_album(db: Connection, name: str, *, album_id: bytes, now: int) -> byt
     )
     (found,) = db.execute("SELECT album_id FROM albums WHERE name = ?", (name,)).fetchone()
     return bytes(found)
+
+
+def album_credit(db: Connection, album_id: bytes) -> bytes | None:
+    """Return the credit that an album's pictures carry by default, None for none."""
+    (credit,) = db.execute("SELECT credit FROM albums WHERE album_id = ?", (album_id,)).fetchone()
+    return None if credit is None else bytes(credit)
+
+
+def set_album_credit(db: Connection, album_id: bytes, credit: bytes | None) -> None:
+    """Keep the credit that an album's pictures carry by default."""
+    db.execute("UPDATE albums SET credit = ? WHERE album_id = ?", (credit, album_id))
 
 
 def add_to_album(db: Connection, album_id: bytes, image_id: bytes) -> None:

@@ -159,6 +159,13 @@ def last_seen(db: Connection) -> dict[bytes, int]:
     )
 
 
+NEXT_CHANGE = (
+    "1 + max(coalesce((SELECT max(change) FROM peer_heads), 0),"
+    " coalesce((SELECT max(change) FROM alarms), 0))"
+)
+"""SQL of the number of a change to what is told of others' logs."""
+
+
 def peer_head(db: Connection, origin: str) -> tuple[int, bytes] | None:
     """Return (size, note) of the newest verified head of a peer's log, or None."""
     row: tuple[int, bytes] | None = db.execute(
@@ -172,9 +179,12 @@ def set_peer_head(
 ) -> None:
     """Keep a peer's verified head with its log's signature; never a smaller one."""
     db.execute(
-        "INSERT INTO peer_heads (origin, fingerprint, size, note, seen_at) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO peer_heads (origin, fingerprint, size, note, seen_at, change)"
+        f" VALUES (?, ?, ?, ?, ?, {NEXT_CHANGE})"
         " ON CONFLICT (origin) DO UPDATE SET size = excluded.size, note = excluded.note,"
-        " seen_at = excluded.seen_at WHERE excluded.size >= size",
+        " seen_at = excluded.seen_at,"
+        " change = CASE excluded.size WHEN size THEN change ELSE excluded.change END"
+        " WHERE excluded.size >= size",
         (origin, fingerprint, size, note, now),
     )
 

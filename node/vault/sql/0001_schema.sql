@@ -66,7 +66,8 @@ CREATE INDEX tags_by_tag ON tags (tag);
 CREATE TABLE albums (
   album_id   BLOB PRIMARY KEY CHECK (length(album_id) = 16),
   name       TEXT NOT NULL UNIQUE,
-  created_at INTEGER NOT NULL
+  created_at INTEGER NOT NULL,
+  credit     BLOB                   -- that copies of its pictures carry by default, NULL for none
 ) STRICT;
 
 CREATE TABLE album_images (
@@ -167,6 +168,8 @@ CREATE TABLE grants (
   revoked_at      INTEGER,
   revocation_seen INTEGER,
   ended_at        INTEGER,          -- revoked or expired, and the keyslot destroyed
+  lapsed_at       INTEGER,          -- revoked because this node began a new log
+  reissued_as     BLOB,             -- the capability that was issued instead of a lapsed one
   ownership       BLOB              -- the credit that copies carry, NULL for none
 ) STRICT;
 CREATE INDEX grants_by_holder ON grants (holder);
@@ -179,7 +182,10 @@ CREATE TABLE grant_images (
   version_id    BLOB NOT NULL,
   rendition_id  BLOB,               -- set when the rendition is ready
   manifest      BLOB,               -- exact bytes of identity.Signed
+  ready_at      INTEGER,            -- when the manifest was bound
   opens         INTEGER NOT NULL DEFAULT 0,
+  problem_code  TEXT,               -- why there is no rendition; NULL while that is not known
+  problem       TEXT,               -- the same in words of our own
   PRIMARY KEY (capability_id, position)
 ) STRICT;
 CREATE UNIQUE INDEX grant_images_by_image ON grant_images (capability_id, image_id);
@@ -191,6 +197,7 @@ CREATE TABLE releases (
   capability_id BLOB NOT NULL REFERENCES grants ON DELETE CASCADE,
   image_id      BLOB NOT NULL,
   rendition_id  BLOB NOT NULL,
+  incarnation   INTEGER NOT NULL,   -- of the log that the next number is of
   log_index     INTEGER NOT NULL,
   released_at   INTEGER NOT NULL,
   opened_at     INTEGER,            -- from the holder's receipts
@@ -267,44 +274,75 @@ CREATE TABLE mail_seen (            -- mail that was dealt with, until it could 
 
 -- Audit log --------------------------------------------------------------------------------------
 
+-- A node that was restored or copied goes on with a new log, its next incarnation; the old stays.
+
 CREATE TABLE log_entries (
-  log_index INTEGER PRIMARY KEY,
+  incarnation INTEGER NOT NULL,
+  log_index INTEGER NOT NULL,
   time      INTEGER NOT NULL,
   event     TEXT NOT NULL,
   entry     BLOB NOT NULL,          -- exact bytes, never re-serialised
-  leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32)
-) STRICT;
+  leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32),
+  PRIMARY KEY (incarnation, log_index)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE log_nodes (            -- hashes of complete subtrees of 2^level leaves, level >= 1
+  incarnation INTEGER NOT NULL,
   level    INTEGER NOT NULL,
   position INTEGER NOT NULL,
   hash     BLOB NOT NULL CHECK (length(hash) = 32),
-  PRIMARY KEY (level, position)
+  PRIMARY KEY (incarnation, level, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE log_head (             -- the newest signed head; one row
-  one  INTEGER PRIMARY KEY CHECK (one = 1),
+CREATE TABLE log_head (             -- the newest signed head of each incarnation that has entries
+  incarnation INTEGER PRIMARY KEY,
   size INTEGER NOT NULL,
   note BLOB NOT NULL
 ) STRICT;
 
+CREATE TABLE log_keys (             -- own log keys, of every epoch of every incarnation
+  incarnation INTEGER NOT NULL,
+  epoch     INTEGER NOT NULL,
+  statement BLOB,                   -- audit.log_keys; NULL for the first, which the certificate names
+  seed      BLOB CHECK (length(seed) = 32), -- of the key in use only
+  PRIMARY KEY (incarnation, epoch)
+) STRICT;
+
+CREATE TABLE peer_log_keys (        -- what peers said of theirs, in the order of each
+  fingerprint BLOB NOT NULL,
+  position  INTEGER NOT NULL,
+  statement BLOB NOT NULL,
+  PRIMARY KEY (fingerprint, position)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE log_subjects (         -- one key a person, picture or capability; erasing deletes the row
   subject_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given to another subject
-  kind       TEXT NOT NULL,         -- member image capability album
+  kind       TEXT NOT NULL,         -- member image capability album; log is the node's own log
   reference  BLOB NOT NULL,
   key        BLOB NOT NULL CHECK (length(key) = 32),
   UNIQUE (kind, reference)
 ) STRICT;
 
 CREATE TABLE log_values (           -- what the commitments of an entry commit to
-  log_index  INTEGER NOT NULL REFERENCES log_entries,
+  incarnation INTEGER NOT NULL,
+  log_index  INTEGER NOT NULL,
   field      TEXT NOT NULL,
   subject_id INTEGER NOT NULL,
   sealed     BLOB NOT NULL,         -- salt ‖ value under the subject's key
-  PRIMARY KEY (log_index, field)
+  PRIMARY KEY (incarnation, log_index, field),
+  FOREIGN KEY (incarnation, log_index) REFERENCES log_entries
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE release_heads (        -- heads of releases, until the peer's log is proven to extend them
+CREATE TABLE receipts (             -- what holders signed, as it arrived: evidence beside its entry
+  incarnation INTEGER NOT NULL,
+  log_index   INTEGER NOT NULL,
+  holder      BLOB NOT NULL,        -- fingerprint
+  signed      BLOB NOT NULL,        -- exact bytes of identity.Signed
+  PRIMARY KEY (incarnation, log_index),
+  FOREIGN KEY (incarnation, log_index) REFERENCES log_entries DEFERRABLE INITIALLY DEFERRED
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE release_heads (        -- heads shown in releases or to other members, until the log is proven to extend them
   origin TEXT NOT NULL,
   size   INTEGER NOT NULL,
   note   BLOB NOT NULL,
@@ -316,5 +354,37 @@ CREATE TABLE peer_heads (           -- the newest verified head of each peer's l
   fingerprint BLOB NOT NULL,
   size   INTEGER NOT NULL,
   note   BLOB NOT NULL,
-  seen_at INTEGER NOT NULL
+  seen_at INTEGER NOT NULL,
+  change INTEGER NOT NULL           -- grows with every change: who asks again gets only what is new
+) STRICT;
+CREATE INDEX peer_heads_by_change ON peer_heads (change);
+
+CREATE TABLE own_cosignatures (     -- the newest head of each own log that each witness has signed
+  origin    TEXT NOT NULL,
+  witness   TEXT NOT NULL,          -- its verifier key
+  size      INTEGER NOT NULL,
+  note      BLOB NOT NULL,          -- the head with the log's signature and the witness's below it
+  signed_at INTEGER NOT NULL,       -- as the witness says
+  PRIMARY KEY (origin, witness)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE witness_urls (         -- witnesses outside the team that a person named
+  url      TEXT PRIMARY KEY,
+  vkey     TEXT NOT NULL,
+  added_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE alarms (               -- logs that contradict themselves, with what proves it
+  alarm_id    INTEGER PRIMARY KEY AUTOINCREMENT,
+  fingerprint BLOB NOT NULL,        -- whose log
+  origin      TEXT NOT NULL,
+  kind        TEXT NOT NULL,        -- rollback fork equivocation
+  detail      TEXT NOT NULL,
+  first       BLOB NOT NULL,        -- two statements of its keeper that do not go together
+  second      BLOB NOT NULL,
+  evidence    BLOB,                 -- audit.equivocation; NULL where they prove nothing by themselves
+  raised_at   INTEGER NOT NULL,
+  change      INTEGER NOT NULL,     -- numbered with those of peer_heads: others hear of it too
+  cleared_at  INTEGER,              -- a person has looked into it
+  UNIQUE (origin, kind, first, second)
 ) STRICT;

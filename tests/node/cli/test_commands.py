@@ -13,6 +13,7 @@ from node.control import schema
 from node.control.schema import Params
 from tests.node.cli.conftest import Served
 from tests.node.cli.support import refusal, run
+from tests.protocol.audit.packs import honest
 
 ID = "3f9a12c4d5e6f708192a3b4c5d6e7f80"
 FINGERPRINT = "-".join(["abcd"] * 13)
@@ -55,6 +56,9 @@ SHARE: dict[str, Any] = {
     "opens": 1,
     "delivered": True,
     "last_open": None,
+    "problems": [
+        {"id": "aa" * 16, "name": "harbour.png", "code": "unsupported", "message": "it cannot be"}
+    ],
 }
 HELD: dict[str, Any] = {
     "id": ID,
@@ -128,6 +132,15 @@ VERIFIED: dict[str, Any] = {
     "unwitnessed": 8,
     "problems": [],
 }
+PACK = honest().pack()
+EXPORT = (
+    "audit export -o /out/log.zip --csv --disclose holder,image --who bob --image a"
+    " --since 2030-01-01T00:00:00Z --until 2031-01-01T00:00:00Z"
+)
+PROOF: dict[str, Any] = {
+    "index": 7, "incarnation": 1, "origin": "safelight/abc/1", "size": 8, "cosignatures": 0,
+    "proof": "c2sp.org/tlog-proof@v1\n", "entry": "e30=",
+}  # fmt: skip
 
 CASES: list[tuple[str, str, Any, Params, str]] = [
     ("identity", "identity", {"fingerprint": FINGERPRINT, "words": WORDS, "name": "alice"},
@@ -152,8 +165,25 @@ CASES: list[tuple[str, str, Any, Params, str]] = [
      schema.Images(query="old harbour", album="launch", tag="sea", limit=5), "no pictures"),
     ("show harbour.jpg", "show", {**IMAGE, "versions": [{"number": 1}]},
      schema.Show(image="harbour.jpg"), "2.5 MB"),
-    ("export launch -o /out --rendition preview:800", "export", FILES,
+    ("export launch -o /out --rendition preview:800", "export", {**FILES, "failed": []},
      schema.Export(what=["launch"], out="/out", rendition="preview:800"), "/out/harbour.jpg"),
+    ("export a -o /out --rendition clean --credit Ann --copyright Ann --terms press", "export",
+     {**FILES, "failed": []},
+     schema.Export(what=["a"], out="/out", rendition="clean", credit="Ann", copyright_notice="Ann",
+                   terms="press"), "/out/harbour.jpg"),
+    ("export a -o /out --no-credit", "export", {**FILES, "failed": []},
+     schema.Export(what=["a"], out="/out", no_credit=True), "/out/harbour.jpg"),
+    ("album credit launch --credit Ann --copyright Ann --terms press", "album_credit",
+     {"id": ID, "credit": "Ann", "copyright": "© Ann", "terms": "press"},
+     schema.AlbumCredit(album="launch", credit="Ann", copyright_notice="Ann", terms="press"),
+     "copyright  © Ann"),
+    ("album credit launch --no-credit", "album_credit",
+     {"id": ID, "credit": "", "copyright": "", "terms": ""},
+     schema.AlbumCredit(album="launch", no_credit=True), "no credit"),
+    ("watermark --logo /logo.png", "watermark",
+     {"logo": {"width": 512, "height": 146, "bytes": 12_000}},
+     schema.Watermark(logo="/logo.png"), "a logo of 512×146 pixels, 12.0 kB"),
+    ("watermark --no-logo", "watermark", {"logo": None}, schema.Watermark(no_logo=True), "no logo"),
     (("share a b --to bob --to carol,dan --for 48h --allow view,save --opens 3 "
       "--rendition original --no-watermark --not-before 2h --terms press --lease 1h"), "share",
      {"capabilities": [GRANTED]},
@@ -176,7 +206,25 @@ CASES: list[tuple[str, str, Any, Params, str]] = [
      schema.Share(what=["a"], to=["bob"], dry_run=True, credit="Ann",
                   copyright_notice="Ann", names=False), "carries position 48.8500 N"),
     ("shares --album launch --to bob --state live", "shares", [SHARE],
-     schema.Shares(album="launch", to="bob", state="live"), "live"),
+     schema.Shares(album="launch", to="bob", state="live"),
+     "3f9a12c4  not ready: harbour.png: it cannot be; share a preview of it instead"),
+    ("shares 3f9a --reissue --opens recorded --names", "shares_reissue",
+     {"capabilities": [{**GRANTED, "instead_of": "aa" * 16, "factor": "abandon ability"}],
+      "skipped": [], "dry_run": False},
+     schema.SharesReissue(capabilities=["3f9a"], opens=None, names=True),
+     "3f9a12c4 instead of aaaaaaaa: bob may view 2 pictures"),
+    ("shares --reissue --yes", "shares_reissue",
+     {"capabilities": [], "dry_run": False,
+      "skipped": [{"instead_of": "aa" * 16, "holder": "bob", "why": "its time is over"}]},
+     schema.SharesReissue(opens=1), "not aaaaaaaa to bob: its time is over"),
+    ("shares --reissue --opens 2", "shares_reissue",
+     {"capabilities": [], "skipped": [], "dry_run": False},
+     schema.SharesReissue(opens=2), "nothing has lapsed"),
+    ("audit roll", "audit_roll",
+     {"epoch": 3, "incarnation": 0, "state": "current", "begun_at": None, "lapsed": 0},
+     schema.Empty(), "the log has a new key, number 3; the old one is erased"),
+    ("share a --to bob --no-credit", "share", {"capabilities": [GRANTED]},
+     schema.Share(what=["a"], to=["bob"], no_credit=True), "capability 3f9a12c4"),
     ("extend 3f9a --for 7d --opens 5", "extend", SHARE,
      schema.Extend(capability="3f9a", duration="7d", opens=5), "3f9a12c4"),
     ("revoke 3f9a --to bob --album launch", "revoke",
@@ -194,7 +242,28 @@ CASES: list[tuple[str, str, Any, Params, str]] = [
      schema.Save(capability="3f9a", images=["harbour.jpg"], out="/out"), "/out/harbour.jpg"),
     ("audit log --who bob --image a --since 2030-01-01T00:00:00Z --limit 9", "audit_log", LOG,
      schema.AuditLog(who="bob", image="a", since="2030-01-01T00:00:00Z", limit=9), "opens 1"),
+    ("audit log --until 2030-01-01T00:00:00Z --event released --event opened", "audit_log", LOG,
+     schema.AuditLog(until="2030-01-01T00:00:00Z", events=["released", "opened"]), "opens 1"),
+    ("audit log", "audit_log", {"entries": [{**ENTRY, "incarnation": 1}]}, schema.AuditLog(),
+     "1/7"),
+    ("audit log --limit 2", "audit_log",
+     {"entries": [{**ENTRY, "detail": {"closing": "safelight/abc/0\n17\nAAAA\n\nsigned"}}]},
+     schema.AuditLog(limit=2), "closing head of size 17"),
     ("audit verify", "audit_verify", VERIFIED, schema.Empty(), "the log verifies: 8 entries"),
+    ("audit prove 7 --log 1", "audit_prove", PROOF, schema.AuditProve(index=7, incarnation=1),
+     "c2sp.org/tlog-proof@v1"),
+    (EXPORT, "audit_export",
+     {"path": "/out/log.zip", "fingerprint": FINGERPRINT, "entries": 8, "disclosed": 3,
+      "receipts": 1},
+     schema.AuditExport(out="/out/log.zip", table=True, disclose=["holder", "image"], who="bob",
+                        image="a", since="2030-01-01T00:00:00Z", until="2031-01-01T00:00:00Z"),
+     "8 entries, 3 values told, 1 receipt"),
+    ("audit reconcile bob", "audit_reconcile",
+     {"contradicted": False, "peers": [
+         {"name": "bob", "fingerprint": FINGERPRINT, "released": 2, "opened": 1,
+          "without_receipt": [{"incarnation": 0, "index": 7, "time": "2030-01-31T18:00:00.000Z",
+                               "event": "released", "image": "aa", "name": "harbour.jpg"}]}]},
+     schema.AuditReconcile(who="bob"), "no receipt has come"),
     ("check --read-data", "check", {"ok": True, "problems": []}, schema.Check(read_data=True),
      "no problem found"),
     ("lock --full", "lock", {}, schema.Lock(full=True), "locked"),
@@ -419,6 +488,26 @@ async def test_without_a_terminal_nothing_is_asked(served: Served) -> None:
 # Audit and check ------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "shares --reissue",
+        "shares --reissue --opens none",
+        "shares --reissue --opens 0",
+        "shares --reissue --opens 1 --to bob",
+        "shares 3f9a",
+        "shares --opens 1",
+    ],
+)
+async def test_reissuing_takes_a_number_of_opens_and_nothing_of_a_list(
+    served: Served, words: str
+) -> None:
+    ran = await served.run(*words.split())
+
+    assert ran.code == 2
+    assert served.node.calls == []
+
+
 async def test_following_prints_each_entry_once_and_one_a_line(served: Served) -> None:
     served.node.results["audit_log"] = LOG
     served.node.streams["audit_follow"] = [ENTRY, {**ENTRY, "index": 8}, {**ENTRY, "index": 9}]
@@ -446,6 +535,52 @@ async def test_a_log_that_does_not_verify_is_printed_and_exits_with_5(served: Se
     assert "does NOT verify" in for_people.out
     assert "entry 7 was changed" in for_people.out
     assert for_scripts.document == report
+
+
+async def test_logs_that_differ_are_printed_and_exit_with_5(served: Served, tmp_path: Path) -> None:
+    one = {"incarnation": 0, "index": 7, "time": "2030-01-31T18:00:00.000Z", "event": "released",
+           "image": "aabbccddee", "name": None}  # fmt: skip
+    served.node.results["audit_reconcile"] = {
+        "contradicted": True,
+        "peers": [{"name": None, "fingerprint": None, "released": 1, "opened": 0, "matched": 1,
+                   "later": 0, "not_in_theirs": [one], "not_in_mine": [{**one, "index": 9}]}],
+    }  # fmt: skip
+
+    ran = await served.run("audit", "reconcile", "--pack", str(tmp_path / "bob.zip"))
+
+    assert ran.code == 5
+    assert "NOT in theirs" in ran.out
+    assert "NOT in yours" in ran.out
+    assert "aabbccdd" in ran.out
+
+
+async def test_a_proof_is_written_with_its_entry_beside_it(served: Served, tmp_path: Path) -> None:
+    served.node.results["audit_prove"] = PROOF
+    out = tmp_path / "entry.proof"
+
+    ran = await served.run("audit", "prove", "7", "-o", str(out))
+    again = await served.run("audit", "prove", "7", "-o", str(out))
+
+    assert ran.code == 0
+    assert out.read_text() == PROOF["proof"]
+    assert (tmp_path / "entry.proof.entry").read_bytes() == b"{}"
+    assert again.code == 1
+
+
+async def test_a_file_is_verified_without_a_node(served: Served, tmp_path: Path) -> None:
+    pack = tmp_path / "pack.zip"
+    pack.write_bytes(PACK)
+    good = await served.run("audit", "verify", str(pack))
+    as_json = await served.run("audit", "verify", str(pack), "--json")
+    pack.write_bytes(PACK[:-1])
+    bad = await served.run("audit", "verify", str(pack))
+    gone = await served.run("audit", "verify", str(tmp_path / "none.zip"))
+
+    assert (good.code, bad.code, gone.code) == (0, 5, 1)
+    assert "the pack verifies: 3 entries" in good.out
+    assert "does NOT verify" in bad.out
+    assert as_json.document["ok"]
+    assert served.node.calls == []
 
 
 async def test_a_damaged_vault_is_printed_and_exits_with_5(served: Served) -> None:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from node.imaging.decode import configure_pillow
+from node.imaging.pixels import configure_decoders
 from node.imaging.pool import ImagingPool
 
 
@@ -16,6 +17,7 @@ def limits_of_a_worker() -> Iterator[None]:
     before = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         configure_pillow()
+        configure_decoders()
         yield
     Image.MAX_IMAGE_PIXELS = before
 

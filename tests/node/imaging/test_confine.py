@@ -16,6 +16,7 @@ from node.imaging.confine import Walls, possible_walls, weaker_walls
 from node.imaging.messages import WallName, WallState
 from node.imaging.pixels import FORMATS
 from node.imaging.pool import ImagingPool
+from node.imaging.processes import OWN_VARIABLES
 from tests.node.imaging.confined import (
     A_WORKER,
     A_WORKER_WITHOUT_WALLS,
@@ -262,7 +263,11 @@ def tried(told: str, prepare: str = "") -> str:
     """Return what an expression about the walls that a warm parent chooses evaluates to."""
     script = TRIED.replace("{prepare}", prepare).replace("{told}", told)
     done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | OWN_VARIABLES,
     )
     return done.stdout.strip()
 

@@ -21,7 +21,8 @@ from node.imaging.messages import Limits
 from node.imaging.pixels import FORMATS
 from node.imaging.pool import ImagingError, ImagingPool
 from tests.node.imaging.process_tree import until, workers
-from tests.support_pictures import corrupt_files, encoded, landscape, photographs, png
+from tests.support_pictures import corners, corrupt_files, encoded, landscape, photographs, png
+from tests.support_raw import dng, dng_with_preview, raf, rw2
 
 LONG = bool(os.environ.get("SAFELIGHT_LONG"))
 REFUSALS = {"empty", "unknown_format", "broken", "too_large"}
@@ -119,7 +120,20 @@ def mutations(data: bytes, chance: random.Random, count: int) -> Iterator[bytes]
 def seeds() -> dict[str, bytes]:
     """Return small photographs of every format, so that many copies can be tried."""
     limit = 1_000_000 if LONG else 60_000
-    return {name: data for name, data in photographs().items() if 0 < len(data) <= limit}
+    small = {name: data for name, data in photographs().items() if 0 < len(data) <= limit}
+    return small | {
+        "made.dng": dng_with_preview(orientation=6),
+        "bare.dng": dng(),
+        "plain.dng": dng(bitmap=corners()),
+        "made.raf": raf(landscape(60, 40)),
+        "made.rw2": rw2(landscape(60, 40)),
+        **{
+            f"{compression}.tif": encoded(corners(), "TIFF", compression=compression)
+            for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
+        },
+        "large tags.tif": encoded(corners(), "TIFF", big_tiff=True),
+        "pages.tif": encoded(corners(), "TIFF", save_all=True, append_images=[corners()] * 3),
+    }
 
 
 @pytest.mark.parametrize("seed", range(20) if LONG else (1,))
@@ -132,8 +146,10 @@ async def test_row_35_changed_photographs_are_decoded_or_refused_in_time(seed: i
     }
 
     found = {name: await outcomes(job, files) for name, job in JOBS.items()}
+    told = await outcomes(lambda pool, data: pool.inspect(data), files)
 
     assert len(files) > 100
+    assert {file: code for file, code in told.items() if code not in REFUSALS | {"done"}} == {}
     for name, codes in found.items():
         wrong = {file: code for file, code in codes.items() if code not in REFUSALS | {"done"}}
         assert (name, wrong) == (name, {})

@@ -6,12 +6,14 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from node.imaging.formats import FORMATS
-from node.imaging.metadata import GROUPS, metadata_groups_untrusted
+from node.imaging.metadata import GROUPS, metadata_groups_untrusted, telling_jpeg_untrusted
+from node.imaging.pixels import configure_decoders
 from tests.support import samples
 from tests.support_pictures import canaries, corners, encoded, landscape, srgb_profile
+from tests.support_raw import dng, file_of, raf, rw2
 
 JPEG = encoded(corners(), "JPEG")
 GIF = encoded(corners().quantize(4), "GIF")
@@ -32,9 +34,12 @@ def png_chunk(kind: bytes, payload: bytes) -> bytes:
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_a_bare_picture_carries_nothing(image_format: str) -> None:
-    data = encoded(corners(), image_format)
+    bare = {"exif", "thumbnail", "second_picture", "application_data"}
 
-    assert set() == groups(data, image_format)
+    found = groups(file_of(corners(), image_format), image_format)
+
+    # A raw file is all metadata but for the picture inside it.
+    assert found == (bare if image_format == "raw" else set())
 
 
 def test_what_a_camera_writes_is_named() -> None:
@@ -194,6 +199,8 @@ def test_frames_and_bytes_after_a_gif_are_found() -> None:
         ),
         ("all_chunks.webp", "webp", "exif gps xmp c2pa icc application_data trailer"),
         ("comment_xmp_app.gif", "gif", "xmp comment animation application_data trailer"),
+        ("all_tags.tif", "tiff", "exif gps xmp iptc icc"),
+        ("exif_xmp.avif", "avif", "exif gps xmp icc"),
     ],
 )
 def test_the_trapped_samples_give_up_their_groups(
@@ -202,6 +209,76 @@ def test_the_trapped_samples_give_up_their_groups(
     data = samples("photos", "made", name).read_bytes()
 
     assert tuple(expected.split()) == metadata_groups_untrusted(data, image_format)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "expected"),
+    [
+        (270, "a description", {"exif"}),
+        (700, b"<exif:GPSLatitude/>", {"xmp", "gps"}),
+        (33723, b"\x1c\2\0\0\0", {"iptc"}),
+        (34377, b"8BIM", {"iptc"}),
+        (34675, srgb_profile(), {"icc"}),
+        (65_000, "private", {"exif"}),
+    ],
+)
+def test_each_tag_of_a_tiff_has_its_group(tag: int, value: str | bytes, expected: set[str]) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[tag] = value
+    if isinstance(value, bytes):
+        tags.tagtype[tag] = TiffTags.UNDEFINED
+
+    assert expected == groups(encoded(corners(), "TIFF", tiffinfo=tags), "tiff")
+
+
+def test_further_pages_and_small_copies_of_a_tiff_are_found() -> None:
+    pages = encoded(corners(), "TIFF", save_all=True, append_images=[corners()])
+    first, second = corners(), corners()
+    small = encoded(first, "TIFF", save_all=True, append_images=[second], tiffinfo={254: 1})
+
+    assert {"second_picture"} == groups(pages, "tiff")
+    assert {"thumbnail"} == groups(small, "tiff")
+
+
+def test_a_tiff_whose_pages_follow_one_another_in_a_circle_is_read_once() -> None:
+    data = bytearray(encoded(corners(), "TIFF"))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    struct.pack_into("<I", data, directory + 2 + 12 * count, directory)
+
+    assert set() == groups(bytes(data), "tiff")
+
+
+def test_items_and_boxes_of_heic_and_avif_have_their_groups() -> None:
+    configure_decoders()
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N"}
+    told = {"exif": exif, "xmp": b"<x/>", "icc_profile": srgb_profile()}
+    boxes = struct.pack(">I4sI4s", 8, b"mpvd", 8, b"sefd") + struct.pack(">I4s", 24, b"uuid")
+
+    for image_format in ("heif", "avif"):
+        bare = encoded(corners(), image_format)
+        assert {"exif", "gps", "xmp", "icc"} == groups(
+            encoded(corners(), image_format, **told), image_format
+        )
+        assert {"video", "application_data"} == groups(bare + boxes[:16], image_format)
+        assert "c2pa" in groups(
+            bare + boxes[16:] + bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), image_format
+        )
+    with_more = encoded(
+        corners(300, 200), "HEIF", save_all=True, append_images=[corners()], thumbnails=[64]
+    )
+    assert {"second_picture", "thumbnail"} == groups(with_more, "heif")
+
+
+def test_raw_files_say_what_their_jpeg_says() -> None:
+    positioned = dng(encoded(corners(), "JPEG"), exif={0x8825: (4, 1, struct.pack("<I", 8))})
+
+    assert "gps" in groups(positioned, "raw")
+    for data in (raf(landscape()), rw2(landscape())):
+        assert telling_jpeg_untrusted(data) == landscape()
+        assert {"exif", "gps", "thumbnail", "application_data"} == groups(data, "raw")
+    assert telling_jpeg_untrusted(raf(b"none")) == b""
 
 
 @given(st.sampled_from(FORMATS), st.binary(max_size=400))
@@ -214,7 +291,11 @@ def test_no_damage_to_a_real_file_breaks_a_walk(data: st.DataObject) -> None:
     image_format = data.draw(st.sampled_from(FORMATS))
     exif = Image.Exif()
     exif[0x8825] = {1: "N"}
-    whole = bytearray(encoded(corners(), image_format, exif=exif, comment=b"hello"))
+    if image_format in ("raw", "tiff"):
+        whole = bytearray(file_of(corners(), image_format))
+    else:
+        configure_decoders()
+        whole = bytearray(encoded(corners(), image_format, exif=exif, comment=b"hello"))
     for _ in range(data.draw(st.integers(0, 8))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(whole)))

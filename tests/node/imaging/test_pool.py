@@ -86,7 +86,7 @@ async def test_pixels_and_files_never_show_in_a_repr(pool: ImagingPool) -> None:
     [
         (b"", "empty"),
         (b"no picture", "unknown_format"),
-        (b"II*\0\x08\0\0\0", "unknown_format"),
+        (b"II*\0\x08\0\0\0", "broken"),
         (SMALL[: len(SMALL) // 2], "broken"),
         (png(20_000, 20_000), "too_large"),
         (b"\xff\xd8\xff" + bytes(MAX_PICTURE_BYTES), "too_large"),

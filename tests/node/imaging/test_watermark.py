@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from node.imaging.messages import Mark, Strength
 from node.imaging.watermark import drawable, marked
-from tests.make_watermark_sheet import main, mark, pictures
+from tests.make_watermark_sheet import logo, main, mark, pictures
 
 WORDS = "canyon lava tiger olive ripple spoon fetch arrow"
 
@@ -162,3 +162,56 @@ def test_the_sheet_of_the_documentation_is_drawn(tmp_path: Path) -> None:
     with Image.open(target) as sheet:
         assert sheet.format == "JPEG"
         assert sheet.width > 1_000
+
+
+# A logo -------------------------------------------------------------------------------------------
+
+
+def reddish(image: Image.Image) -> int:
+    """Return how many pixels are redder than green."""
+    red, green, _ = image.convert("RGB").split()
+    return sum(ImageChops.subtract(red, green).histogram()[30:])
+
+
+@pytest.mark.parametrize("strength", Strength)
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_logo_shows_beside_the_words_on_light_and_on_dark(
+    strength: Strength, level: int, mode: str
+) -> None:
+    ground = Image.new("L", (640, 480), level).convert(mode)
+
+    plain, after = marked(ground, mark(strength)), marked(ground, mark(strength), logo())
+
+    assert reddish(plain) == 0
+    assert reddish(after) > 100
+    assert after.size == ground.size
+    assert after.mode == ("RGB" if mode == "L" else mode)
+    assert share_of_changed(ground, after) < 0.3
+
+
+@pytest.mark.parametrize("colour", ["black", "white"])
+def test_a_logo_of_one_colour_shows_on_a_ground_of_the_same(colour: str) -> None:
+    ground = Image.new("RGB", (640, 480), colour)
+    disc = Image.new("RGBA", (90, 90))
+    disc.paste(colour, (20, 20, 70, 70))
+
+    plain, after = (marked(ground, mark(Strength.SUBTLE), one) for one in (None, disc))
+
+    assert ImageChops.difference(plain, after).getbbox() is not None
+    assert contrast(plain, after) >= 60
+
+
+def test_a_picture_too_small_for_a_logo_bears_the_words_alone() -> None:
+    ground = Image.new("RGB", (96, 64), "grey")
+
+    assert marked(ground, mark(Strength.FIRM), logo()) == marked(ground, mark(Strength.FIRM))
+
+
+@pytest.mark.parametrize("size", [(2_000, 4), (4, 2_000), (1, 1)])
+def test_a_logo_of_any_shape_can_be_drawn(size: tuple[int, int]) -> None:
+    ground = Image.new("RGB", (800, 600), "white")
+
+    after = marked(ground, mark(Strength.MEDIUM), Image.new("RGBA", size, (200, 0, 0, 255)))
+
+    assert after.size == ground.size

@@ -87,7 +87,7 @@ class Person:
 
     async def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log's entries of one event, oldest first."""
-        found = await self.node.auditing.entries(who=None, image=None, since=None, limit=100_000)
+        found = await self.node.log_reading.entries(who=None, image=None, since=None, limit=100_000)
         return [one for one in found["entries"] if one["event"] == name]
 
     async def import_pictures(self, count: int, *, size: tuple[int, int] = (320, 213)) -> list[Any]:

@@ -20,14 +20,14 @@ from tests.node.services.team import Person, eventually, team
 
 async def entries(person: Person, **filters: Any) -> list[dict[str, Any]]:
     settings: dict[str, Any] = {"who": None, "image": None, "since": None, "limit": 1000}
-    found = await person.node.auditing.entries(**{**settings, **filters})
+    found = await person.node.log_reading.entries(**{**settings, **filters})
     listed: list[dict[str, Any]] = found["entries"]
     return listed
 
 
 def follow(person: Person, **filters: Any) -> AsyncIterator[dict[str, Any]]:
     settings: dict[str, Any] = {"who": None, "image": None, "since": None, "limit": 1000}
-    return person.node.auditing.follow(**{**settings, **filters})
+    return person.node.log_reading.follow(**{**settings, **filters})
 
 
 async def following(stream: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ async def test_one_who_works_alone_reads_the_own_entries(tmp_path: Path) -> None
         assert imported["detail"]["sha256"] == image["sha256"]
         assert [one["index"] for one in await entries(alice, image=image["id"])] == [0]
         assert await entries(alice, who="alice") == []
-        assert (await alice.node.auditing.verify())["size"] == 1
+        assert (await alice.node.log_verifying.verify())["size"] == 1
 
 
 async def test_a_follower_sees_what_there_is_and_then_what_comes(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_a_follower_of_one_person_is_told_of_that_person_alone(tmp_path: P
 async def test_verifying_names_the_entry_that_was_changed_underneath(tmp_path: Path) -> None:
     async with alone(tmp_path) as alice:
         await alice.import_pictures(6)
-        assert (await alice.node.auditing.verify())["ok"]
+        assert (await alice.node.log_verifying.verify())["ok"]
         (entry,) = await alice.read(
             lambda db: db.execute("SELECT entry FROM log_entries WHERE log_index = 3").fetchone()
         )
@@ -154,7 +154,7 @@ async def test_verifying_names_the_entry_that_was_changed_underneath(tmp_path: P
             entry.replace(b'"event":"imported"', b'"event":"exported"'),
         )
 
-        verified = await alice.node.auditing.verify()
+        verified = await alice.node.log_verifying.verify()
         assert not verified["ok"]
         assert verified["problems"][0]["code"] == "root"
         checked = await alice.node.check(read_data=False, progress=lambda *_: None)
@@ -190,7 +190,7 @@ async def test_whatever_is_done_to_the_log_verifying_says_so(
 
         await execute(alice, change)
 
-        verified = await alice.node.auditing.verify()
+        verified = await alice.node.log_verifying.verify()
         assert not verified["ok"]
         assert code is None or code in [one["code"] for one in verified["problems"]]
         checked = await alice.node.check(read_data=False, progress=lambda *_: None)
@@ -259,3 +259,50 @@ async def test_a_name_that_means_two_pictures_is_ambiguous_in_the_log_too(tmp_pa
             )
         with pytest.raises(AmbiguousError):
             await entries(alice, image="same.jpg")
+
+
+async def page(person: Person, **asked: Any) -> tuple[int, list[int]]:
+    settings: dict[str, Any] = {
+        "who": None, "image": None, "since": None, "until": None, "events": [], "offset": 0,
+        "limit": 100,
+    }  # fmt: skip
+    found = await person.node.log_reading.page(**{**settings, **asked})
+    return found["total"], [one["index"] for one in found["entries"]]
+
+
+async def test_pages_come_newest_first_and_say_how_many_entries_there_are(tmp_path: Path) -> None:
+    async with alone(tmp_path) as alice:
+        assert await page(alice) == (0, [])
+        (first, *_) = await alice.import_pictures(7)
+        (at,) = [one["index"] for one in await entries(alice, image=first["id"])]
+
+        assert await page(alice) == (7, [6, 5, 4, 3, 2, 1, 0])
+        assert await page(alice, offset=2, limit=3) == (7, [4, 3, 2])
+        assert await page(alice, offset=6, limit=3) == (7, [0])
+        assert await page(alice, offset=7) == (7, [])
+        assert await page(alice, limit=0) == (7, [])
+        assert await page(alice, image=first["id"]) == (1, [at])
+        assert await page(alice, events=["imported"], offset=5) == (7, [1, 0])
+        assert await page(alice, events=["exported"]) == (0, [])
+        state = await alice.node.audit_state()
+        newest = (await entries(alice))[-1]
+        assert (state["size"], state["head_time"]) == (7, newest["time"])
+        assert (state["unwitnessed_entries"], state["alarms"]) == (7, [])
+
+
+async def test_entries_are_told_by_event_and_until_a_time(tmp_path: Path) -> None:
+    async with alone(tmp_path) as alice:
+        await alice.import_pictures(4)
+        everything = await entries(alice)
+        last = everything[-1]
+
+        assert await entries(alice, events=["imported"]) == everything
+        assert await entries(alice, events=["exported", "issued"]) == []
+        before = [one for one in everything if one["time"] < last["time"]]
+        assert await entries(alice, until=last["time"]) == before
+        assert await entries(alice, until="1970-01-01T00:00:00Z") == []
+        stream = follow(alice, events=["imported"], limit=1)
+        assert (await following(stream))["index"] == last["index"]
+        for events in (["opend"], [""]):
+            with pytest.raises(UsageError, match="no such event"):
+                await entries(alice, events=events)

@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
-from node.errors import UsageError
+from node.errors import NodeError, UsageError
 from node.imaging.made import made_pictures
 from node.imaging.metadata import metadata_groups_untrusted
+from node.services import disclosing
+from node.services.crediting import Wish
 from protocol.capability.keys import rendition_key, unwrap
 from protocol.capability.manifest import Disclosure
-from protocol.errors import AuthenticationError, Reason, Refused
+from protocol.errors import AuthenticationError, Reason, Refused, SafelightError
 from protocol.messages import Released
 from tests.attacks.mallory import enlisted
 from tests.node.imaging.strip.traps import trapped_jpeg
+from tests.node.services.conditions import alone
 from tests.node.services.team import Person, eventually, join, new_person, team
+from tests.node.services.test_exporting import odd_picture
+from tests.node.services.test_library import pictures, take
 from tests.support_pictures import CANARY, corners, encoded
 
 
@@ -106,9 +111,141 @@ async def test_a_credit_is_in_every_copy_but_an_original(tmp_path: Path) -> None
         with pytest.raises(UsageError):
             await alice.share([image["id"]], ["bob"], credit="\x1b[31m")
         gif = await imported(alice, encoded(corners(), "GIF"), name="a.gif")
+        assert await alice.share([gif["id"]], ["bob"], rendition="clean", **credit)
+
+
+async def test_an_album_credits_what_is_shared_of_it(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        await take(alice, *pictures(tmp_path / "in", "one.jpg", "two.jpg"), album="Launch")
+        (loose,) = pictures(tmp_path / "other", "loose.jpg", size=(60, 40))
+        await take(alice, loose)
+        await alice.node.crediting.album("Launch", Wish(credit="Zoë"))
+
+        async def kept(what: list[str], **options: Any) -> Any:
+            (granted,) = await alice.share(what, ["bob"], **options)
+            await bob.wait_ready(granted["id"])
+            return (await bob.open(granted["id"], "one.jpg"))["disclosure"]["kept"]
+
+        assert await kept(["Launch"]) == ["ownership"]
+        assert await kept(["Launch"], rendition="clean") == ["ownership"]
+        assert await kept(["Launch"], no_credit=True) == []
+        assert await kept(["one.jpg"]) == []
+        assert await kept(["Launch"], rendition="original") == ["everything"]
+        # One capability, one credit: nobody decides silently for the picture beside the album.
         with pytest.raises(UsageError):
-            await alice.share([gif["id"]], ["bob"], rendition="clean", **credit)
-        assert await alice.share([gif["id"]], ["bob"], rendition="preview:64", **credit)
+            await alice.share(["Launch", "loose.jpg"], ["bob"])
+        assert await kept(["Launch", "loose.jpg"], credit="Ann") == ["ownership"]
+
+
+# What cannot be cleaned ---------------------------------------------------------------------------
+
+
+async def test_a_clean_share_of_what_cannot_be_cleaned_is_refused_at_once(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, _):
+        odd = await imported(alice, odd_picture(), name="odd.png")
+        await imported(alice, landscape())
+
+        with pytest.raises(NodeError) as refused:
+            await alice.share(["harbour.jpg", odd["id"]], ["bob"], rendition="clean")
+
+        assert refused.value.code == "unsupported"
+        assert "odd.png" in str(refused.value)
+        assert "--rendition preview" in refused.value.hint
+        assert await alice.node.granted.shares(album=None, to=None, state=None) == []
+        assert await alice.share([odd["id"]], ["bob"], rendition="preview:64")
+        assert await alice.share([odd["id"]], ["bob"], rendition="original")
+        assert await alice.share([odd["id"]], ["bob"], rendition="clean", watermark=True)
+
+
+async def test_a_share_says_why_a_picture_of_it_stays_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only the first picture is looked at before the share is granted.
+    monkeypatch.setattr(disclosing, "_CHECKED_BYTES", 0)
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        odd = await imported(alice, odd_picture(), name="odd.png")
+        await imported(alice, landscape())
+        (granted,) = await alice.share(["harbour.jpg", odd["id"]], ["bob"], rendition="clean")
+
+        async def problems() -> Any:
+            return (await alice.node.granted.describe(bytes.fromhex(granted["id"])))["problems"]
+
+        (problem,) = await eventually(problems)
+        (again,) = await alice.share(["harbour.jpg", odd["id"]], ["bob"], rendition="clean")
+
+        assert (problem["id"], problem["name"]) == (odd["id"], "odd.png")
+        assert problem["code"] == "unsupported"
+        assert "cannot be shown without" in problem["message"]
+        shown_of = (await alice.node.library.show("odd.png"))["capabilities"]
+        assert problem["message"] in [one["problem"] for one in shown_of]
+
+        async def told_again() -> Any:
+            return (await alice.node.granted.describe(bytes.fromhex(again["id"])))["problems"]
+
+        assert (await eventually(told_again))[0]["code"] == "unsupported"
+        await eventually(lambda: _ready(bob, granted["id"], "harbour.jpg"))
+
+
+async def _ready(person: Person, capability: str, name: str) -> bool:
+    (one,) = [one for one in await person.node.receiving.inbox() if one["id"] == capability]
+    return [image["ready"] for image in one["images"] if image["name"] == name] == [True]
+
+
+# Logos --------------------------------------------------------------------------------------------
+
+
+async def test_a_logo_is_kept_sealed_and_drawn_into_marked_copies(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        path = tmp_path / "logo.png"
+        logo = Image.new("RGBA", (900, 300))
+        logo.paste((230, 20, 20, 255), (100, 50, 800, 250))
+        path.write_bytes(encoded(logo, "PNG") + CANARY)
+        image = await imported(alice, encoded(Image.new("RGB", (900, 600), "white"), "PNG"))
+
+        async def redness() -> int:
+            (one,) = await alice.share([image["id"]], ["bob"], watermark=True, rendition="clean")
+            await bob.wait_ready(one["id"])
+            data = shown(bob, await bob.open(one["id"]))
+            with Image.open(io.BytesIO(data)) as copy:
+                red, green, _ = copy.convert("RGB").split()
+                return sum(ImageChops.subtract(red, green).histogram()[60:])
+
+        none = await alice.node.marking.logo(None, remove=False)
+        before = await redness()
+        kept = await alice.node.marking.logo(str(path), remove=False)
+        after = await redness()
+        gone = await alice.node.marking.logo(None, remove=True)
+
+        assert none == gone == {"logo": None}
+        # Cut to what shows, and made smaller.
+        assert (kept["logo"]["width"], kept["logo"]["height"]) == (512, 146)
+        assert before == 0
+        assert after > 100
+        for file in (tmp_path / "alice").rglob("*"):
+            assert not file.is_file() or b"IHDR" not in file.read_bytes(), file
+        with pytest.raises(UsageError):
+            await alice.node.marking.logo(str(path), remove=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (encoded(corners(), "JPEG"), "usage"),
+        (encoded(corners(), "PNG")[:60], "broken"),
+        (encoded(Image.new("RGBA", (9, 9)), "PNG"), "broken"),
+        (b"", "usage"),
+    ],
+)
+async def test_a_logo_that_is_none_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
+    async with alone(tmp_path) as alice:
+        path = tmp_path / "logo.png"
+        path.write_bytes(data)
+
+        with pytest.raises(SafelightError) as refused:
+            await alice.node.marking.logo(str(path), remove=False)
+
+        assert refused.value.code == code
+        assert await alice.node.marking.logo(None, remove=False) == {"logo": None}
 
 
 # Watermarks ---------------------------------------------------------------------------------------
@@ -401,7 +538,7 @@ async def test_a_manifest_that_hides_what_its_bytes_carry_is_an_alarm(
             assert set(alarms[0]["detail"]["detail"].split(", ")) == found
             assert alarms[0]["detail"]["issuer"] == "mallory"
         assert len([one for one in heard if one["kind"] == "alarm"]) == bool(found)
-        assert (await bob.node.auditing.verify())["ok"]
+        assert (await bob.node.log_verifying.verify())["ok"]
 
 
 @pytest.mark.parametrize("rendition", ["clean", "original"])

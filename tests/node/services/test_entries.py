@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from node.services.entries import draft, facts_of
+import random
+
+from node.services.entries import draft, facts_of, limits_in_words, limits_of
 from node.vault.database import Subject
 
 ME, BOB = b"m" * 32, b"b" * 32
 IMAGE, CAPABILITY = b"i" * 16, b"c" * 16
+YEAR_2200_MS = 7_258_118_400_000
 
 
 def test_each_reference_is_sealed_for_its_own_subject_and_facts_for_the_last() -> None:
@@ -44,3 +47,27 @@ def test_disclosed_values_become_references_and_facts_again() -> None:
 
     assert references == {"holder": BOB, "image": IMAGE}
     assert facts == {"reason": "expiré", "broken": "\ufffd"}
+
+
+def test_a_text_that_names_somebody_is_erased_with_them() -> None:
+    made = draft(
+        "issued",
+        actor=ME,
+        about=ME,
+        references={"holder": BOB, "capability": CAPABILITY},
+        facts={"terms": "ab"},
+        personal={"sentence": "bob may view"},
+    )
+
+    assert made.values[2:] == (
+        ("terms", b"ab", Subject(kind="capability", reference=CAPABILITY)),
+        ("sentence", b"bob may view", Subject(kind="member", reference=BOB)),
+    )
+
+
+def test_limits_are_read_back_from_their_words_to_the_millisecond() -> None:
+    for _ in range(2000):
+        limits = (random.randrange(YEAR_2200_MS), random.randrange(1 << 31))
+        assert limits_of(limits_in_words(*limits)) == limits
+    for text in ("", "expires never, 3 opens", "expires 2030-01-01T00:00:00Z, x opens"):
+        assert limits_of(text) is None

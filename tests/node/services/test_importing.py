@@ -21,8 +21,11 @@ from node.vault.records import library as rows
 from protocol.primitives import sha256
 from tests.node.services.conditions import alone, blob_files, flip_byte, writer_held
 from tests.node.services.team import Person
-from tests.node.services.test_library import export, found, healthy, pictures, take
+from tests.node.services.test_exporting import export
+from tests.node.services.test_library import found, healthy, pictures, take
 from tests.support import samples
+from tests.support_pictures import HEADER_ONLY, corners, landscape, opened, quarters
+from tests.support_raw import SENSOR, dng, dng_with_preview, file_of
 
 # Bad input -----------------------------------------------------------------------------------
 
@@ -48,9 +51,29 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def cyclic_tiff() -> bytes:
-    """Return a TIFF whose first directory follows itself."""
+def circular_tiff() -> bytes:
+    """Return a TIFF whose only directory is empty and follows itself."""
     return b"II*\0" + struct.pack("<IHI", 8, 0, 8)
+
+
+def tiff_of_size(width: int, height: int) -> bytes:
+    """Return a small TIFF that claims another size."""
+    data = file_of(Image.new("RGB", (8, 6)), "tiff")
+    return data.replace(
+        struct.pack("<HHII", 256, 4, 1, 8), struct.pack("<HHII", 256, 4, 1, width)
+    ).replace(struct.pack("<HHII", 257, 4, 1, 6), struct.pack("<HHII", 257, 4, 1, height))
+
+
+def of_size(image_format: str, width: int, height: int) -> bytes:
+    """Return a small HEIC or AVIF that claims another size."""
+    data = file_of(Image.new("RGB", (64, 64)), image_format)
+    said = data.index(b"ispe") + 8
+    return data[:said] + struct.pack(">II", width, height) + data[said + 8 :]
+
+
+def half(image_format: str) -> bytes:
+    whole = file_of(Image.open(io.BytesIO(landscape())), image_format)
+    return whole[: len(whole) // 2]
 
 
 def heic(*boxes: bytes) -> bytes:
@@ -69,16 +92,27 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], set[str]]] = {
     "zero.jpg": (lambda _: b"", {"empty"}),
     "65535.jpg": (lambda _: jpeg_of_size(65_535, 65_535), {"too_large"}),
     "65535.png": (lambda _: png(65_535, 65_535), {"too_large"}),
-    "cyclic.tif": (lambda _: cyclic_tiff(), {"unknown_format", "broken"}),
-    "boxes.heic": (lambda _: heic(nested_boxes(10_000)), {"unknown_format", "broken"}),
-    "box of nothing.heic": (
-        lambda _: heic(struct.pack(">I4s", 0, b"meta")),
-        {"unknown_format", "broken"},
+    "65535.tif": (lambda _: tiff_of_size(65_535, 65_535), {"too_large"}),
+    "65535.heic": (lambda _: of_size("heif", 65_535, 65_535), {"too_large", "broken"}),
+    "65535.avif": (lambda _: of_size("avif", 65_535, 65_535), {"too_large", "broken"}),
+    "65535.dng": (lambda _: dng(sensor=(65_535, 65_535)), {"too_large", "unknown_format"}),
+    "half.tif": (lambda _: half("tiff"), {"broken"}),
+    "half.heic": (lambda _: half("heif"), {"broken"}),
+    "half.avif": (lambda _: half("avif"), {"broken"}),
+    "half.dng": (lambda _: half("raw"), {"broken"}),
+    "cut sensor.dng": (lambda good: dng(good, sensor_bytes=1 << 24), {"broken"}),
+    "circle.tif": (lambda _: circular_tiff(), {"broken"}),
+    "boxes.heic": (lambda _: heic(nested_boxes(10_000)), {"broken"}),
+    "boxes.cr3": (
+        lambda _: heic(nested_boxes(10_000)).replace(b"heic", b"crx "),
+        {"broken", "unknown_format"},
     ),
+    "box of nothing.heic": (lambda _: heic(struct.pack(">I4s", 0, b"meta")), {"broken"}),
     "huge box.avif": (
         lambda _: heic().replace(b"heic", b"avif") + struct.pack(">I4sQ", 1, b"meta", 2**63),
-        {"unknown_format", "broken"},
+        {"broken"},
     ),
+    "head of an RAF.jpg": (lambda _: b"FUJIFILMCCD-RAW 0201", {"unknown_format", "broken"}),
     "drawing.jpg": (
         lambda _: b'<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>',
         {"unknown_format"},
@@ -124,6 +158,76 @@ async def test_a_profile_that_unpacks_to_a_bomb_does_no_harm(tmp_path: Path) -> 
         # Pixels are sound: either the profile is left out, or the file is refused with a reason.
         assert len(taken["images"]) + len(taken["failed"]) == 2
         assert {one["code"] for one in taken["failed"]} <= {"broken", "too_large"}
+
+
+async def test_every_photograph_becomes_a_picture_and_its_original_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    folder = samples("photos")
+    async with alone(tmp_path) as alice:
+        taken = await take(alice, folder)
+
+        files = [path for path in folder.rglob("*") if path.is_file() and path.name != "README.md"]
+        assert len(taken["images"]) == len(files) - 1 == 75
+        failed = {Path(one["path"]).name: one["code"] for one in taken["failed"]}
+        assert failed == {"README.md": "unknown_format", HEADER_ONLY: "broken"}
+        formats = {one["format"] for one in taken["images"]}
+        assert formats == {"jpeg", "png", "webp", "gif", "tiff", "heif", "avif"}
+        for one in taken["images"]:
+            row = await alice.node.library.resolve_image(one["id"])
+            assert await alice.node.library.read_blob(row.blob_id) == Path(one["path"]).read_bytes()
+            assert await alice.node.library.thumbnail(one["id"], 256)
+        assert await healthy(alice)
+
+
+async def test_a_second_import_of_the_same_files_decodes_and_seals_nothing(
+    tmp_path: Path,
+) -> None:
+    async with alone(tmp_path) as alice:
+        pictures(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
+        await take(alice, tmp_path / "in")
+        before = await blob_files(alice, "original")
+        # From here on nothing can be decoded.
+        await alice.node.library._context.imaging.close()
+
+        again = await take(alice, tmp_path / "in")
+
+        assert [one["duplicate"] for one in again["images"]] == [True] * 3
+        assert again["failed"] == []
+        assert await blob_files(alice, "original") == before
+
+
+async def test_a_circle_of_pages_does_not_keep_a_tiff_from_its_first(tmp_path: Path) -> None:
+    data = bytearray(file_of(corners(), "tiff"))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    struct.pack_into("<I", data, directory + 2 + 12 * count, directory)
+    async with alone(tmp_path) as alice:
+        (tmp_path / "circle.tif").write_bytes(data)
+
+        (image,) = (await take(alice, tmp_path / "circle.tif"))["images"]
+
+        assert (image["format"], image["width"], image["height"]) == ("tiff", 80, 40)
+
+
+async def test_a_raw_file_is_kept_as_it_is_and_seen_by_the_picture_inside_it(
+    tmp_path: Path,
+) -> None:
+    data = dng_with_preview(orientation=6)
+    async with alone(tmp_path) as alice:
+        (tmp_path / "harbour.dng").write_bytes(data)
+
+        (image,) = (await take(alice, tmp_path / "harbour.dng"))["images"]
+
+        assert (image["format"], image["width"], image["height"]) == ("raw", *SENSOR[::-1])
+        thumbnail = opened(await alice.node.library.thumbnail(image["id"], 256))
+        assert thumbnail.size == (80, 160)
+        assert quarters(thumbnail) == quarters(corners().transpose(Image.Transpose.ROTATE_270))
+        row = await alice.node.library.resolve_image(image["id"])
+        assert await alice.node.library.read_blob(row.blob_id) == data
+        told = await alice.node.library.inspect(image["id"])
+        assert any("Arithmetic Raw" in one["value"] for one in told)
+        assert await healthy(alice)
 
 
 async def test_a_wrong_ending_matters_to_nobody(tmp_path: Path) -> None:

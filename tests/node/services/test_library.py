@@ -16,8 +16,7 @@ import pytest_asyncio
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
 from node.imaging.made import made_pictures
 from node.vault.errors import StorageFullError
-from protocol.errors import SafelightError
-from tests.node.services.conditions import alone, blob_files, flip_byte, full_index, writer_held
+from tests.node.services.conditions import alone, blob_files, full_index, writer_held
 from tests.node.services.team import Person, eventually
 from tests.support_pictures import landscape
 
@@ -73,7 +72,7 @@ async def library(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Per
 async def healthy(person: Person) -> bool:
     checked = await person.node.check(read_data=True, progress=lambda *_: None)
     assert checked["problems"] == []
-    return bool((await person.node.auditing.verify())["ok"])
+    return bool((await person.node.log_verifying.verify())["ok"])
 
 
 # Import ---------------------------------------------------------------------------------------
@@ -446,106 +445,7 @@ async def test_show_tells_versions_tags_albums_and_thumbnails_open(tmp_path: Pat
             await alice.node.library.thumbnail("one.jpg", 100)
 
 
-# Export ---------------------------------------------------------------------------------------
-
-
-async def export(person: Person, out: Path, *what: str, rendition: str = "original") -> list[Any]:
-    result = await person.node.library.export(
-        list(what), out=str(out), rendition=rendition, progress=lambda *_: None
-    )
-    files: list[Any] = result["files"]
-    return files
-
-
-async def test_an_export_is_logged_and_never_overwrites(tmp_path: Path) -> None:
-    async with alone(tmp_path) as alice:
-        one, two = pictures(tmp_path / "in", "a/same.jpg", "b/same.jpg")
-        images = (await take(alice, tmp_path / "in", album="Both"))["images"]
-        out = tmp_path / "out"
-        out.mkdir()
-        (out / "same.jpg").write_text("mine")
-
-        files = await export(alice, out, "Both")
-        await export(alice, out, images[0]["id"])
-
-        assert (out / "same.jpg").read_text() == "mine"
-        assert {Path(file["path"]).name for file in files} == {"same-1.jpg", "same-2.jpg"}
-        assert {Path(file["path"]).read_bytes() for file in files} == {
-            one.read_bytes(),
-            two.read_bytes(),
-        }
-        assert (out / "same-3.jpg").read_bytes() == one.read_bytes()
-        assert len(await alice.events("exported")) == 3
-
-
-async def test_no_name_of_a_picture_leaves_the_folder_of_an_export(tmp_path: Path) -> None:
-    async with alone(tmp_path) as alice:
-        names = ["..", "../up.jpg", "/etc/x.jpg", ".profile", "con.jpg", "a\\..\\b", "-", "x" * 250]
-        paths = pictures(tmp_path / "in", *(f"{number}.jpg" for number in range(len(names))))
-        images = [
-            await alice.node.library.import_bytes(
-                path.read_bytes(), name=name, classification="internal", provenance=b""
-            )
-            for path, name in zip(paths, names, strict=True)
-        ]
-        out = tmp_path / "out" / "deep"
-
-        files = await export(alice, out, *(image["id"] for image in images))
-
-        assert {Path(file["path"]).parent for file in files} == {out}
-        assert [Path(file["path"]).read_bytes() for file in files] == [
-            path.read_bytes() for path in paths
-        ]
-        assert sorted(one.name for one in tmp_path.iterdir()) == ["alice", "in", "out"]
-        assert not [one for one in out.iterdir() if one.name.startswith(".")]
-
-
-async def test_an_exported_preview_carries_no_metadata(tmp_path: Path) -> None:
-    async with alone(tmp_path) as alice:
-        (path,) = pictures(tmp_path / "in", "one.jpg", size=(200, 100))
-        await take(alice, path)
-
-        (file,) = await export(alice, tmp_path / "out", "one.jpg", rendition="preview:50")
-
-        data = Path(file["path"]).read_bytes()
-        assert Path(file["path"]).name == "one.jpeg"
-        assert b"ARITHMETIC" in path.read_bytes()
-        assert b"ARITHMETIC" not in data
-        assert file["bytes"] == len(data)
-
-
-@SHARED
-@pytest.mark.parametrize(
-    "rendition",
-    ["nothing", "clean", "preview:x", "preview:0", "preview:-3", "preview:99999", "previews"],
-)
-async def test_a_rendition_that_means_nothing_is_refused_and_not_logged(
-    library: Person, rendition: str, tmp_path: Path
-) -> None:
-    before = await library.events("exported")
-
-    with pytest.raises(SafelightError) as refused:
-        await export(library, tmp_path / "out", "red.jpg", rendition=rendition)
-
-    assert refused.value.code in ("usage", "limit", "local")
-    assert await library.events("exported") == before
-    assert not (tmp_path / "out").exists()
-
-
-async def test_a_damaged_picture_is_neither_exported_nor_logged_as_if_it_were(
-    tmp_path: Path,
-) -> None:
-    async with alone(tmp_path) as alice:
-        (path,) = pictures(tmp_path / "in", "one.jpg")
-        await take(alice, path)
-        (sealed,) = await blob_files(alice, "original")
-        flip_byte(sealed)
-
-        with pytest.raises(SafelightError):
-            await export(alice, tmp_path / "out", "one.jpg")
-
-        assert not (tmp_path / "out").exists()
-        assert await alice.events("exported") == []
+# Commit ---------------------------------------------------------------------------------------
 
 
 async def test_an_import_is_committed_before_it_is_reported(tmp_path: Path) -> None:

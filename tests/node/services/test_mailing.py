@@ -13,8 +13,10 @@ import pytest
 from node.errors import UnreachableError
 from node.rendezvous.server import Rendezvous
 from node.rendezvous.settings import RendezvousSettings
+from node.services.alarms import FORK
 from node.system import system_entropy
 from node.vault.records import Connection
+from protocol.audit.checkpoint import origin_of
 from protocol.encoding import encode
 from protocol.limits import MAIL_LIFETIME_MS
 from protocol.mail import MailBody, MailedCapability, seal_mail
@@ -441,3 +443,39 @@ async def test_strangers_leave_no_mail(tmp_path: Path) -> None:
                 await mail_to(mallory, bob, "receipt", b"x")
         finally:
             await mallory.node.close()
+
+
+async def test_row_23_no_mail_goes_either_way_while_a_log_contradicts_itself(
+    tmp_path: Path,
+) -> None:
+    async with served_team(tmp_path, "alice", "bob") as (_, (alice, bob)):
+        alarms = bob.node.witnessing.alarms
+        await alarms.sound(
+            kind=FORK,
+            about=alice.me,
+            origin=origin_of(alice.me),
+            detail="the log does not extend a head that it signed before",
+            first=b"one",
+            second=b"other",
+            member=alice.node.context.identity.public,
+        )
+        (image,) = await alice.import_pictures(1)
+        (shared,) = await alice.share([image["id"]], ["bob"])
+        await everything_mailed(alice, 1)
+
+        async def left_there() -> bool:
+            return alice.me in bob.node.mailing._waiting
+
+        await eventually(left_there, seconds=PATIENCE_S)
+        assert await bob.node.receiving.inbox() == []
+        (image,) = await bob.import_pictures(1)
+        await bob.share([image["id"]], ["alice"])
+        await bob.node.mailing._send_due(absent_ms=0)
+        mailed = await bob.read(
+            lambda db: db.execute("SELECT count(mailed_at) FROM outbox").fetchone()
+        )
+        assert mailed == (0,)
+
+        await alarms.clear(alarms.standing()[0].alarm_id)
+
+        await held(bob, shared["id"])

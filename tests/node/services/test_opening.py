@@ -44,7 +44,7 @@ async def test_limits_are_exact_under_200_parallel_opens_with_3_left(tmp_path: P
         denied = await alice.events("denied")
         assert len(denied) == 11
         assert Counter(one["detail"]["reason"] for one in denied[:10]) == {"exhausted": 10}
-        assert (await alice.node.auditing.verify())["ok"]
+        assert (await alice.node.log_verifying.verify())["ok"]
 
 
 async def test_the_same_open_id_on_a_new_connection_redelivers_and_does_not_count(

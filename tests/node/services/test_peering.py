@@ -338,7 +338,9 @@ async def test_a_stranger_may_show_a_roster_once_and_nothing_else(tmp_path: Path
 
             async with raw_session(mallory, alice, show) as session:
                 for message in (
-                    Hello(roster_version=0, roster_hash=b"", my_head=b"", your_head=b""),
+                    Hello(
+                        roster_version=0, roster_hash=b"", my_head=b"", your_head=b"", log_keys=0
+                    ),
                     RosterFetch(have_version=0),
                     FetchRendition(rendition_id=bytes(32), offset=0),
                     OpenRequest(signed=b""),
@@ -432,6 +434,7 @@ async def test_a_member_who_promises_a_newer_roster_and_has_none_is_refused(
                         roster_hash=bytes(32),
                         my_head=hello.my_head,
                         your_head=hello.your_head,
+                        log_keys=hello.log_keys,
                     )
                 )
             assert refused.value.reason is Reason.NOT_MEMBER

@@ -166,7 +166,7 @@ async def test_a_capability_that_ends_while_it_is_rendered_gets_no_manifest(
             lambda db: db.execute("SELECT count(*) FROM outbox WHERE kind = 'manifest'").fetchone()
         )
         assert after == (0,)
-        assert (await alice.node.auditing.verify())["ok"]
+        assert (await alice.node.log_verifying.verify())["ok"]
 
 
 async def test_renditions_are_made_once_there_is_space_again(

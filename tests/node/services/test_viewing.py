@@ -210,8 +210,8 @@ async def test_an_open_and_its_receipt_stand_in_both_logs(tmp_path: Path) -> Non
                 str(one["index"]) for one in releases
             ]
             assert {one["actor"] for one in (*theirs, *mine)} == {"bob"}
-        assert (await alice.node.auditing.verify())["ok"]
-        assert (await bob.node.auditing.verify())["ok"]
+        assert (await alice.node.log_verifying.verify())["ok"]
+        assert (await bob.node.log_verifying.verify())["ok"]
         assert await counts(alice, bob, capability) == (8, 8)
 
 

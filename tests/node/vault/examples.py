@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node.vault import keyring
 from node.vault.keyslots import SLOT_BYTES, KeyslotRecord, Keyslots
-from node.vault.log_store import pseudonym, seal_value
+from node.vault.log_store import place_of, pseudonym, seal_value
 from protocol.audit.entry import commitment
 from protocol.labels import KDF_KEYSLOT_RECORD, KDF_VAULT_PASSPHRASE, KDF_VAULT_RECOVERY
 from protocol.primitives import Aead, argon2id, hkdf_expand
@@ -62,13 +62,16 @@ def value() -> dict[str, bytes | str]:
     return {
         "subject key": subject_key,
         "pseudonym": pseudonym(subject_key),
+        "incarnation": (0).to_bytes(8, "big"),
         "index": (7).to_bytes(8, "big"),
         "field": "name",
         "value": "harbour.jpg",
         "salt": salt,
         "nonce": nonce,
         "commitment": commitment(salt, "name", b"harbour.jpg"),
-        "sealed": seal_value(Aead(subject_key), nonce, 7, "name", salt, b"harbour.jpg"),
+        "sealed": seal_value(
+            Aead(subject_key), nonce, place_of(0, 7), "name", salt, b"harbour.jpg"
+        ),
     }
 
 

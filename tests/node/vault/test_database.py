@@ -28,6 +28,7 @@ from node.vault.database import (
 from node.vault.errors import DamagedError, StorageFailedError, StorageFullError
 from node.vault.records import Connection, get_meta, set_meta
 from protocol.audit.checkpoint import open_checkpoint_untrusted, origin_of
+from protocol.audit.log_keys import OneLogKey
 from protocol.audit.proof import verify_consistency, verify_inclusion
 from protocol.audit.tree import leaf_hash
 from protocol.audit.verify import Report, verify_log
@@ -68,7 +69,7 @@ async def report(database: Database, signer: LogSigner) -> Report:
         return [one.entry for one in log_store.walk(db)], head.note
 
     entries, note = await database.read(read)
-    return verify_log(entries, note, origin=signer.origin, log_public=signer.key.public)
+    return verify_log(entries, note, keys=OneLogKey(origin=signer.origin, public=signer.key.public))
 
 
 # Commits ------------------------------------------------------------------------------------------

@@ -165,8 +165,12 @@ def test_after_a_change_only_the_new_passphrase_and_the_recovery_phrase_open(
         keyring.unlock(tmp_path, PASSPHRASE)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         keyring.FAILURES_NAME,
+        keyring.ROLL_NAME,
         keyring.HEADER_NAME,
     ]
+    assert keyring.roll_is_due(tmp_path)
+    keyring.forget_roll(tmp_path)
+    assert not keyring.roll_is_due(tmp_path)
 
 
 def test_a_wrong_passphrase_changes_nothing(

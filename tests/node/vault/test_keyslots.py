@@ -116,6 +116,30 @@ def test_destroying_overwrites_every_byte_of_the_slot(path: Path, keyslots: Keys
         keyslots.read(slot, CAPABILITY)
 
 
+def test_destroying_and_sweeping_spares_only_what_is_being_issued(
+    path: Path, keyslots: Keyslots
+) -> None:
+    slots = [keyslots.allocate() for _ in range(130)]
+    keyslots.write_all([(slot, CAPABILITY, PLAIN) for slot in slots])
+    *ended, issued = slots
+    free = keyslots.allocate()
+    keyslots.destroy([free])
+    before = {slot: sector(path, slot) for slot in (*slots, free)}
+    length = path.stat().st_size
+
+    # An index from a backup names slots that this file never had.
+    keyslots.destroy_and_sweep([*ended, 100_000])
+
+    assert all(sector(path, slot) != before[slot] for slot in (*ended, free))
+    for slot in ended:
+        with pytest.raises(DamagedError):
+            keyslots.read(slot, CAPABILITY)
+    assert keyslots.read(issued, CAPABILITY) == PLAIN
+    assert path.stat().st_size == length
+    assert issued not in {keyslots.allocate() for _ in range(len(ended))}
+    assert path.stat().st_size == length
+
+
 def test_a_destroyed_slot_is_used_again_and_destroying_twice_is_harmless(
     keyslots: Keyslots,
 ) -> None:

@@ -12,6 +12,7 @@ from node.vault.database import Database, LogDraft, LogSigner, Subject, WriteTra
 from node.vault.errors import DamagedError
 from node.vault.records import Connection
 from protocol.audit.entry import Entry, commitment, decode_entry_untrusted
+from protocol.audit.log_keys import OneLogKey
 from protocol.audit.verify import verify_log
 from protocol.errors import LimitError, LocalError
 from tests.node.vault.support import START, ManualClock
@@ -131,7 +132,9 @@ async def test_t19_a_shredded_subject_is_gone_and_the_log_still_verifies(
     head = await database.read(log_store.head)
     entries = await database.read(lambda db: [one.entry for one in log_store.walk(db)])
     assert head is not None
-    report = verify_log(entries, head.note, origin=signer.origin, log_public=signer.key.public)
+    report = verify_log(
+        entries, head.note, keys=OneLogKey(origin=signer.origin, public=signer.key.public)
+    )
     assert report.ok
 
 

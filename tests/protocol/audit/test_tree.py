@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,17 @@ def test_complete_subtrees_cover_the_leaves_the_largest_first(size: int) -> None
         first += 1 << level
 
     assert size == first
+
+
+@pytest.mark.parametrize("size", range(34))
+def test_whoever_listens_is_told_of_every_complete_subtree(size: int) -> None:
+    told: dict[tuple[int, int], bytes] = {}
+
+    def listen(level: int, roots: Sequence[bytes]) -> None:
+        told.update({(level, position): root for position, root in enumerate(roots)})
+
+    assert complete_subtrees_of(LEAVES[:size], listen) == complete_subtrees_of(LEAVES[:size])
+    assert told == StoredTree.of(LEAVES[:size]).nodes
 
 
 @pytest.mark.parametrize("size", range(1, 66))

@@ -19,17 +19,36 @@ from protocol.audit.checkpoint import (
     sign_checkpoint,
 )
 from protocol.audit.entry import EVENTS, commitment, decode_entry_untrusted, encode_entry
-from protocol.audit.note import KeyType, VerifierKey, format_vkey
-from protocol.audit.proof import (
-    InclusionProof,
-    decode_proof_untrusted,
-    encode_proof,
-    verify_consistency,
-    verify_inclusion,
+from protocol.audit.equivocation import (
+    Kind,
+    decode_evidence_untrusted,
+    encode_evidence,
+    verify_evidence_untrusted,
 )
+from protocol.audit.log_keys import LogKeys, OneLogKey, verify_log_key_untrusted
+from protocol.audit.note import KeyType, VerifierKey, format_vkey
+from protocol.audit.proof import verify_consistency, verify_inclusion
+from protocol.audit.tlog_proof import InclusionProof, format_proof, parse_proof_untrusted
 from protocol.audit.tree import consistency_proof, inclusion_proof, leaf_hash
 from protocol.audit.verify import verify_log
-from protocol.errors import EncodingError, LogError
+from protocol.audit.witness import (
+    format_request,
+    judge_untrusted,
+    parse_request_untrusted,
+    witness_key,
+    witness_name,
+)
+from protocol.encoding import encode
+from protocol.errors import EncodingError, LogError, RemoteError
+from protocol.identity import parse_certificate_untrusted
+from tests.protocol.audit.log_key_examples import (
+    COSIGNING,
+    evidence_examples,
+    evidence_vectors,
+    log_key_examples,
+    log_key_vectors,
+    witness_vectors,
+)
 from tests.protocol.audit.support import (
     ALICE,
     BOB,
@@ -41,6 +60,7 @@ from tests.protocol.audit.support import (
     sha256,
     subproof,
 )
+from tests.protocol.spec_examples import printed
 from tests.support import ROOT
 
 VECTORS = ROOT / "tests" / "vectors" / "audit.json"
@@ -123,7 +143,9 @@ def make_vectors() -> dict[str, Any]:
             "A log of five entries. Its key, which signs heads, and the key of a witness are "
             "made from the Ed25519 seeds here; its origin names the fingerprint here. Hashes are "
             "hexadecimal. 'refused_entries' are no entries, 'refused_heads' are notes that the "
-            "log's key signed and that are no checkpoints of it."
+            "log's key signed and that are no checkpoints of it. 'log_keys', 'evidence' and "
+            "'add_checkpoint' are of the device of identity.json; what is refused there stands "
+            "with the code of its refusal."
         ),
         "fingerprint": SALT.hex(),
         "origin": origin,
@@ -194,6 +216,9 @@ def make_vectors() -> dict[str, Any]:
             "another origin": signed(text.replace(origin, origin[:-1] + "1")),
             "a signature of another text": signed(text).replace("\n5\n", "\n6\n"),
         },
+        "log_keys": log_key_vectors(),
+        "evidence": evidence_vectors(),
+        "add_checkpoint": witness_vectors(),
     }
 
 
@@ -261,12 +286,12 @@ def test_the_head_its_cosignature_and_its_proof_are_reproduced() -> None:
     opened, cosignatures = open_cosigned_untrusted(
         signed + line, checkpoint.origin, ALICE.public, [witness()]
     )
-    proof = decode_proof_untrusted(vectors["tlog_proof"].encode())
+    proof = parse_proof_untrusted(vectors["tlog_proof"].encode())
 
     assert vectors["checkpoint"].encode() == signed
     assert vectors["cosignature"]["line"].encode() == line
     assert (checkpoint, [time]) == (opened, [one.time for one in cosignatures])
-    assert vectors["tlog_proof"].encode() == encode_proof(proof)
+    assert vectors["tlog_proof"].encode() == format_proof(3, proof.hashes, signed)
     hashes = tuple(map(bytes.fromhex, vectors["inclusion"][13]["proof"]))
     assert proof == InclusionProof(index=3, hashes=hashes, checkpoint=signed)
 
@@ -276,8 +301,7 @@ def test_the_whole_log_verifies() -> None:
     report = verify_log(
         [text.encode() for text in vectors["entries"]],
         vectors["checkpoint"].encode(),
-        origin=vectors["origin"],
-        log_public=ALICE.public,
+        keys=OneLogKey(origin=vectors["origin"], public=ALICE.public),
     )
 
     assert (report.ok, report.size, report.flagged) == (True, 5, ())
@@ -297,6 +321,100 @@ def test_what_is_no_head_is_refused(case: str) -> None:
         )
 
 
+# Log keys, evidence and witnesses -----------------------------------------------------------------
+
+
+def log_keys() -> LogKeys:
+    identity = parse_certificate_untrusted(bytes.fromhex(known()["log_keys"]["certificate"]))
+    return LogKeys.of(identity)
+
+
+def test_the_statements_about_log_keys_are_reproduced_and_taken() -> None:
+    case = known()["log_keys"]
+    signed = bytes.fromhex(case["rolled"]["statement"])
+    keys = log_keys().with_statement_untrusted(signed)
+    said = verify_log_key_untrusted(signed, signer=keys.identity)
+    restarted = keys.with_statement_untrusted(bytes.fromhex(case["restarted"]))
+
+    assert case["rolled"]["body"] == encode(said).hex()
+    assert case["origins"] == [keys.origin, restarted.origin]
+    assert case["spans"] == [
+        [first, last, key.hex()] for first, last, key in keys.spans(keys.origin)
+    ]
+    for size, head in enumerate(case["heads"]):
+        assert restarted.open_head_untrusted(head.encode()).size == size
+    entries = [text.encode() for text in case["entries"]]
+    assert verify_log(entries, case["heads"][5].encode(), keys=keys).ok
+
+
+@pytest.mark.parametrize("case", log_key_vectors()["refused_statements"])
+def test_what_is_no_statement_about_a_log_key_is_refused(case: str) -> None:
+    code, statement = known()["log_keys"]["refused_statements"][case]
+    with pytest.raises(RemoteError) as error:
+        log_keys().with_statement_untrusted(bytes.fromhex(statement))
+
+    assert code == error.value.code
+
+
+@pytest.mark.parametrize("case", log_key_vectors()["refused_heads"])
+def test_what_is_no_head_of_an_epoch_is_refused(case: str) -> None:
+    code, head = known()["log_keys"]["refused_heads"][case]
+    keys = log_keys().with_statement_untrusted(
+        bytes.fromhex(known()["log_keys"]["rolled"]["statement"])
+    )
+    with pytest.raises(LogError) as error:
+        keys.open_head_untrusted(head.encode())
+
+    assert code == error.value.code
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_evidence_is_reproduced_and_convinces(kind: Kind) -> None:
+    data = bytes.fromhex(known()["evidence"][kind])
+    evidence = decode_evidence_untrusted(data)
+
+    assert data == encode_evidence(evidence)
+    assert verify_evidence_untrusted(evidence).kind is kind
+
+
+@pytest.mark.parametrize("case", evidence_vectors()["refused"])
+def test_what_is_no_evidence_is_refused(case: str) -> None:
+    code, data = known()["evidence"]["refused"][case]
+    with pytest.raises(RemoteError) as error:
+        verify_evidence_untrusted(decode_evidence_untrusted(bytes.fromhex(data)))
+
+    assert code == error.value.code
+
+
+def test_the_request_to_a_witness_and_its_answer_are_reproduced() -> None:
+    case = known()["add_checkpoint"]
+    keys = log_keys().with_statement_untrusted(
+        bytes.fromhex(known()["log_keys"]["rolled"]["statement"])
+    )
+    request = parse_request_untrusted(case["request"].encode())
+    held = keys.open_head_untrusted(case["held"].encode())
+    told = judge_untrusted(request, held, keys.open_head_untrusted)
+    line = cosign(
+        told, name=witness_name(keys.identity.fingerprint), key=COSIGNING, now=case["time"]
+    )
+
+    assert case["request"].encode() == format_request(request)
+    assert (request.old, told.size) == (3, 5)
+    assert case["name"] == witness_key(keys.identity).name
+    assert case["answer"].encode() == line
+
+
+@pytest.mark.parametrize(
+    ("document", "examples"),
+    [("log-keys.md", log_key_examples()), ("evidence.md", evidence_examples())],
+    ids=["log keys", "evidence"],
+)
+def test_a_document_shows_what_the_second_writing_gives(
+    document: str, examples: dict[str, str]
+) -> None:
+    assert examples == printed(document)
+
+
 # Documents ----------------------------------------------------------------------------------------
 
 
@@ -312,6 +430,8 @@ def test_what_is_no_head_is_refused(case: str) -> None:
         ("checkpoint.md", lambda v: v["checkpoint"] + v["cosignature"]["line"]),
         ("checkpoint.md", lambda v: v["cosignature"]["message"]),
         ("checkpoint.md", lambda v: v["log"]["vkey"]),
+        ("checkpoint.md", lambda v: v["add_checkpoint"]["request"]),
+        ("checkpoint.md", lambda v: v["add_checkpoint"]["answer"]),
         ("checkpoint.md", lambda v: v["witness"]["vkey"]),
     ],
 )

@@ -1,7 +1,8 @@
-"""Verifying a whole log offline: the rows of the tamper matrix that entries and a head decide."""
+"""Verifying a whole log offline: what entries and heads decide."""
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from protocol.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from protocol.audit.entry import encode_entry
+from protocol.audit.log_keys import OneLogKey
 from protocol.audit.tree import EMPTY_ROOT, leaf_hash, root_of
 from protocol.audit.verify import (
     Report,
@@ -22,14 +24,16 @@ from protocol.audit.verify import (
 )
 from protocol.errors import LocalError
 from protocol.limits import LOG_SLICE_ENTRIES, MAX_REPORTED_PROBLEMS
+from tests.protocol.audit import log_key_support as epochs
 from tests.protocol.audit.support import ALICE, BOB, ORIGIN, START, entries, entry, head
 
 LOG = entries(20)
 HEAD = head(LOG)
+KEYS = OneLogKey(origin=ORIGIN, public=ALICE.public)
 
 
 def verify(log: Sequence[bytes], signed: bytes) -> Report:
-    return verify_log(log, signed, origin=ORIGIN, log_public=ALICE.public)
+    return verify_log(log, signed, keys=KEYS)
 
 
 def codes(report: Report) -> list[str]:
@@ -117,7 +121,7 @@ def test_t12d_a_head_of_another_log_under_this_ones_name_is_rejected() -> None:
 
 @pytest.mark.parametrize("signed", [b"", HEAD[:-1], HEAD.replace(b"\n20\n", b"\n020\n")])
 def test_t13_a_malformed_head_is_rejected_and_never_raised(signed: bytes) -> None:
-    report = combine_slices((), signed, origin=ORIGIN, log_public=ALICE.public)
+    report = combine_slices((), signed, keys=KEYS)
 
     assert codes(report) == codes(verify(LOG, signed))
     assert codes(report)[0] in {"malformed_note", "bad_signature"}
@@ -199,9 +203,7 @@ def in_slices(log: Sequence[bytes]) -> list[SliceResult]:
 
 
 def combine(slices: Sequence[SliceResult], signed: bytes, uncovered: int = 0) -> Report:
-    return combine_slices(
-        slices, signed, origin=ORIGIN, log_public=ALICE.public, uncovered=uncovered
-    )
+    return combine_slices(slices, signed, keys=KEYS, uncovered=uncovered)
 
 
 def test_a_plan_covers_the_log_in_aligned_slices() -> None:
@@ -279,7 +281,7 @@ def test_progress_counts_the_entries_of_each_slice() -> None:
     size = LOG_SLICE_ENTRIES + 3
     log = [b"" for _ in range(size)]
     seen: list[int] = []
-    verify_log(log, head(log), origin=ORIGIN, log_public=ALICE.public, progress=seen.append)
+    verify_log(log, head(log), keys=KEYS, progress=seen.append)
 
     assert [LOG_SLICE_ENTRIES, size] == seen
 
@@ -298,3 +300,97 @@ def test_the_result_of_a_slice_crosses_a_process_boundary() -> None:
 
 def test_the_result_of_a_slice_is_small() -> None:
     assert len(pickle.dumps(verify_slice(LOG[:16], first=0))) < 1000
+
+
+# Heads to compare with ----------------------------------------------------------------------------
+
+
+def seen(size: int, root: bytes | None = None) -> Checkpoint:
+    right = root_of(leaf_hash(data) for data in LOG[:size])
+    return Checkpoint(origin=ORIGIN, size=size, root=right if root is None else root)
+
+
+@pytest.mark.parametrize("size", range(21))
+def test_a_head_that_others_hold_is_compared_at_every_size(size: int) -> None:
+    agreed = verify_log(LOG, HEAD, keys=KEYS, seen=[seen(size), seen(12), seen(size)])
+    forked = verify_log(LOG, HEAD, keys=KEYS, seen=[seen(12), seen(size, bytes(32))])
+
+    assert agreed.ok
+    assert [(one.code, one.index) for one in forked.problems] == [("fork", max(size - 1, 0))]
+
+
+def test_a_head_over_the_own_one_is_a_rollback() -> None:
+    report = verify_log(LOG[:12], head(LOG, 12), keys=KEYS, seen=[seen(13), seen(12)])
+
+    assert [(one.code, one.index) for one in report.problems] == [("rollback", 12)]
+
+
+def test_a_closing_head_over_what_is_verified_is_passed_over() -> None:
+    keys, log = epochs.KEYS, epochs.LOG
+    short = verify_log(log[:10], epochs.note(10, epochs.ONE), keys=keys)
+    whole = verify_log(log, epochs.note(20, epochs.TWO), keys=keys, origin=epochs.FIRST)
+
+    assert (short.ok, short.size) == (True, 10)
+    assert (whole.ok, whole.size) == (True, 20)
+
+
+def test_every_rewritten_epoch_is_named() -> None:
+    log = with_entry(epochs.LOG, 3, event="denied")
+    report = verify_log(log, epochs.note(20, epochs.TWO, log=log), keys=epochs.KEYS)
+
+    assert [(one.code, one.index) for one in report.problems] == [("root", 5), ("root", 11)]
+
+
+def test_a_log_is_not_compared_with_the_heads_of_another() -> None:
+    other = Checkpoint(origin=origin_of(bytes(32)), size=12, root=bytes(32))
+
+    with pytest.raises(LocalError):
+        verify_log(LOG, HEAD, keys=KEYS, seen=[other])
+
+
+def test_fewer_entries_than_a_seen_head_are_fewer() -> None:
+    report = verify_log(LOG[:9], HEAD, keys=KEYS, seen=[seen(12, bytes(32))])
+
+    assert codes(report) == ["fewer"]
+
+
+@pytest.mark.parametrize("cuts", [[], [5], [1, 2, 3], [19, 20], [7, 13], [40], [0, 20]])
+def test_slices_that_end_at_heads_combine_to_the_whole(cuts: list[int]) -> None:
+    heads = [seen(size) if size <= 20 else seen(20) for size in cuts]
+    plan = list(plan_slices(20, heads))
+    slices = [verify_slice(LOG[one.start : one.stop], first=one.start) for one in plan]
+
+    assert combine_slices(slices, HEAD, keys=KEYS, seen=heads).ok
+    assert [index for one in plan for index in one] == list(range(20))
+
+
+def test_a_plan_keeps_to_aligned_slices_between_large_heads() -> None:
+    size = 3 * LOG_SLICE_ENTRIES + 5
+    heads = [
+        Checkpoint(origin=ORIGIN, size=cut, root=bytes(32))
+        for cut in (1, LOG_SLICE_ENTRIES + 3, 2 * LOG_SLICE_ENTRIES, size + 9)
+    ]
+    plan = list(plan_slices(size, heads))
+
+    assert (plan[0].start, plan[-1].stop) == (0, size)
+    assert all(one.stop == two.start for one, two in itertools.pairwise(plan))
+    assert all(0 < len(one) <= LOG_SLICE_ENTRIES for one in plan)
+    assert all(not one.start & ((1 << (len(one) - 1).bit_length()) - 1) for one in plan)
+    assert {cut.size for cut in heads[:3]} <= {one.stop for one in plan}
+
+
+def test_slices_that_do_not_end_at_a_head_are_a_mistake() -> None:
+    slices = [verify_slice(LOG, first=0)]
+
+    with pytest.raises(LocalError):
+        combine_slices(slices, HEAD, keys=KEYS, seen=[seen(12)])
+
+
+def test_a_slice_tells_the_nodes_that_it_hashes() -> None:
+    told: list[tuple[int, int]] = []
+    alone = verify_slice(LOG, first=0)
+
+    assert (
+        verify_slice(LOG, first=0, nodes=lambda level, row: told.append((level, len(row)))) == alone
+    )
+    assert told == [(0, 20), (1, 10), (2, 5), (3, 2), (4, 1)]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from protocol.audit.log_keys import LogKeys, LogKeyStatement, sign_log_key
 from protocol.capability.keys import issuer_share
 from protocol.capability.opening import (
     GrantState,
@@ -35,6 +36,7 @@ from protocol.identity import sign_statement
 from protocol.labels import SignatureType
 from protocol.limits import ANSWER_BYTES, REDELIVERY_MS
 from protocol.messages import Released, encode_padded
+from protocol.primitives import SigningKey
 from tests.protocol.capability.cases import (
     ALICE,
     BOB,
@@ -265,8 +267,7 @@ def verify(released: Released, **changes: Any) -> Any:
     right: dict[str, Any] = {
         "body": case().body,
         "manifest": case().manifest,
-        "issuer": ALICE.public,
-        "origin": ORIGIN,
+        "keys": LogKeys.of(ALICE.public),
     }
     return verify_release_untrusted(released, **{**right, **changes})
 
@@ -356,6 +357,22 @@ def test_guarantee_2_a_head_that_the_log_key_did_not_sign_is_refused() -> None:
     ):
         with pytest.raises(LogError):
             verify(msgspec.structs.replace(case().released, checkpoint=forged))
+
+
+def test_a_release_stands_in_the_newest_log_of_its_issuer() -> None:
+    known = case().released.checkpoint
+    begun = LogKeyStatement(
+        origin=origin_of(ALICE.public.fingerprint, 1),
+        incarnation=1,
+        epoch=0,
+        key=SigningKey(bytes(range(32))).public,
+        previous=known,
+    )
+    keys = LogKeys.of(ALICE.public).with_statement_untrusted(sign_log_key(begun, signer=ALICE))
+
+    with pytest.raises(LogError) as caught:
+        verify(case().released, keys=keys)
+    assert caught.value.code == "origin"
 
 
 def test_the_proof_of_another_open_is_refused() -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.audit.checkpoint import origin_of
+from protocol.audit.log_keys import LogKeyStatement, sign_log_key, verify_log_key_untrusted
 from protocol.capability.manifest import sign_manifest, verify_manifest_untrusted
 from protocol.capability.opening import sign_open, verify_open_untrusted
 from protocol.capability.signed import verified_body_untrusted
@@ -28,6 +30,7 @@ from protocol.encoding import encode
 from protocol.errors import AuthenticationError
 from protocol.identity import sign_statement, verify_statement_untrusted
 from protocol.labels import SignatureType
+from protocol.primitives import SigningKey
 from tests.protocol.capability.cases import ALICE, HANDSHAKE, TEAM, case
 from tests.protocol.people import NOW
 
@@ -79,10 +82,28 @@ def test_a_statement_verifies_as_itself(kind: str) -> None:
     assert VERIFY[kind](SIGNED[kind])
 
 
-@pytest.mark.parametrize(("made_as", "shown_as"), itertools.permutations(VERIFY, 2))
+LOG_KEY = sign_log_key(
+    LogKeyStatement(
+        origin=origin_of(ALICE.public.fingerprint, 1),
+        incarnation=1,
+        epoch=0,
+        key=SigningKey(bytes(range(32))).public,
+        previous=b"",
+    ),
+    signer=ALICE,
+)
+EVERY_SIGNED = {**SIGNED, "log key": LOG_KEY}
+VERIFY_EVERY: dict[str, Callable[[bytes], Any]] = {
+    **VERIFY,
+    "log key": lambda signed: verify_log_key_untrusted(signed, signer=ALICE.public),
+}
+
+
+@pytest.mark.parametrize(("made_as", "shown_as"), itertools.permutations(VERIFY_EVERY, 2))
 def test_row_15_a_statement_verifies_as_no_other(made_as: str, shown_as: str) -> None:
+    assert VERIFY_EVERY[made_as](EVERY_SIGNED[made_as])
     with pytest.raises(AuthenticationError) as caught:
-        VERIFY[shown_as](SIGNED[made_as])
+        VERIFY_EVERY[shown_as](EVERY_SIGNED[made_as])
     assert caught.type is AuthenticationError
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from protocol.audit.log_keys import LogKeys
 from protocol.capability.keys import factor_secret
 from protocol.capability.manifest import (
     match_ciphertext,
@@ -35,7 +36,7 @@ from protocol.messages import Released, decode_answer_untrusted
 from protocol.primitives import sha256
 from protocol.sealed_blob import commitment_of_untrusted, open_sealed
 from tests.protocol.capability import reference
-from tests.protocol.capability.cases import BOB, ORIGIN
+from tests.protocol.capability.cases import BOB
 from tests.protocol.capability.make_vectors import PATH, examples, make
 from tests.protocol.spec_examples import printed
 
@@ -138,7 +139,7 @@ def test_a_holder_goes_from_the_sealed_capability_to_the_picture(vectors: dict[s
     answer = decode_answer_untrusted(vectors["open"]["answer"])
     assert isinstance(answer, Released)
     release = verify_release_untrusted(
-        answer, body=body, manifest=manifest, issuer=issuer, origin=ORIGIN
+        answer, body=body, manifest=manifest, keys=LogKeys.of(issuer)
     )
     secret = unwrap_rendition(
         manifest,

@@ -11,7 +11,11 @@ from node.imaging.inspect.carriers import profile_name_untrusted, xmp_findings_u
 from node.imaging.inspect.exif import findings_untrusted as exif_findings_untrusted
 from node.imaging.inspect.finding import GROUPS, MAX_FINDINGS, Finding, shown
 from node.imaging.inspect.iptc import records_untrusted, resources_untrusted
-from node.imaging.inspect.words import disclosure_untrusted, findings_untrusted
+from node.imaging.inspect.words import (
+    disclosure_untrusted,
+    findings_untrusted,
+    groups_untrusted,
+)
 from node.imaging.inspect.xmp import properties_untrusted
 from node.imaging.metadata import GROUPS as MANIFEST_GROUPS
 from node.imaging.strip.engine import strip_untrusted, walk_untrusted
@@ -19,6 +23,7 @@ from node.imaging.strip.jpeg_segments import APP0, COM
 from node.imaging.strip.policy import StripPolicy
 from protocol.identity import clean_text
 from tests.node.imaging.strip import heif_files, traps
+from tests.node.imaging.strip.test_tiff import plain_tiff
 from tests.support_pictures import corners, encoded
 
 
@@ -248,9 +253,17 @@ def test_a_disclosure_tells_what_went_and_what_stayed() -> None:
     assert any(line.startswith("a hidden second picture, ") for line in disclosure.removed)
     assert disclosure.kept[-1] == "to be shown turned a quarter right"
     assert disclosure.kept[0].startswith("colour profile")
-    assert set(disclosure.removed_groups) >= {"exif", "gps", "maker_note", "xmp", "second_picture"}
-    assert disclosure.kept_groups == ("icc",)
-    assert set(disclosure.removed_groups) <= set(MANIFEST_GROUPS)
+
+
+def test_groups_name_what_stands_inside_another_block_too() -> None:
+    groups = groups_untrusted(strip_untrusted(traps.trapped_jpeg()).parts)
+
+    assert {"exif", "gps", "maker_note", "thumbnail", "xmp", "second_picture"} <= set(groups)
+    assert set(groups) <= set(MANIFEST_GROUPS)
+    assert groups_untrusted(strip_untrusted(plain_tiff({}, {})).parts) == ("exif",)
+    packet = b'<x xmp:Thumbnails="" exif:GPSLatitude="48,51N"/>'
+    xmp = jpeg_with((APP0 + 1, b"http://ns.adobe.com/xap/1.0/\0" + packet))
+    assert {"gps", "thumbnail", "xmp"} <= set(groups_untrusted(strip_untrusted(xmp).parts))
 
 
 def test_what_the_policy_keeps_is_not_called_removed() -> None:

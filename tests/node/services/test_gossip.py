@@ -1,0 +1,298 @@
+"""One log shown to some and another one to others: found where heads meet, told to everybody."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node import dispatch
+from node.control.schema import AuditEvidence
+from node.errors import UnknownError, UnreachableError
+from node.services import witnessed
+from node.vault.records import team as rows
+from protocol.audit.equivocation import decode_evidence_untrusted, verify_evidence_untrusted
+from protocol.errors import Refused
+from protocol.messages import AddCheckpoint, Cosigned, FetchHeads, Heads
+from tests.attacks.mallory import Log, Mallory, enlisted, receive_grant, refused
+from tests.node.services.conditions import execute
+from tests.node.services.team import Person, eventually, start_node, team
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask peers for heads every fifth of a second."""
+    monkeypatch.setattr(witnessed, "_PAUSE_S", 0.2)
+
+
+async def alarms(person: Person) -> list[dict[str, Any]]:
+    return await person.node.describe_alarms()
+
+
+async def all_alarmed(*people: Person) -> None:
+    async def found() -> bool:
+        return all([await alarms(person) for person in people])
+
+    await eventually(found, seconds=30)
+
+
+def two_histories(mallory: Mallory) -> tuple[Log, Log]:
+    """Return two logs of 16 entries that part after the tenth."""
+    for _ in range(9):
+        mallory.log.append()
+    other = mallory.log.copy()
+    for _ in range(6):
+        mallory.log.append()
+        other.append()
+    return mallory.log, other
+
+
+async def test_t08b_two_heads_of_one_size_shown_to_two_members_are_found_by_everybody(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol),
+        enlisted(alice) as mallory,
+    ):
+        first, second = two_histories(mallory)
+        to_bob = await mallory.dial(bob)
+        # T08a: each of them by itself has no reason to refuse.
+        shown = AddCheckpoint(old=16, proof=(), note=first.head())
+        assert isinstance(await to_bob.request(shown), Cosigned)
+        mallory.log = second
+        to_carol = await mallory.dial(carol)
+        shown = AddCheckpoint(old=16, proof=(), note=second.head())
+        assert isinstance(await to_carol.request(shown), Cosigned)
+
+        # Bob and carol only meet alice, to whom mallory never spoke.
+        await all_alarmed(alice, bob, carol)
+
+        for person in (alice, bob, carol):
+            (alarm,) = await alarms(person)
+            assert (alarm["name"], alarm["kind"], alarm["proven"]) == (
+                "mallory",
+                "equivocation",
+                True,
+            )
+            evidence = await dispatch.call(
+                person.node, "audit_evidence", AuditEvidence(), lambda *_: None
+            )
+            proven = verify_evidence_untrusted(
+                decode_evidence_untrusted(base64.b64decode(evidence["evidence"]))
+            )
+            assert proven.identity.fingerprint == mallory.me
+            (logged,) = await person.events("witness_alarm")
+            assert logged["detail"]["member"] == "mallory"
+        await eventually(closed(to_bob))
+        await eventually(closed(to_carol))
+
+
+def closed(session: Any) -> Any:
+    async def is_closed() -> bool:
+        return bool(session.closed.is_set())
+
+    return is_closed
+
+
+async def test_t09a_two_heads_of_two_sizes_are_an_alarm_once_the_log_cannot_prove_them(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        # They exchange heads when this test says so.
+        await alice.node.witnessed.close()
+        await bob.node.witnessed.close()
+        first, second = two_histories(mallory)
+        first.entries.pop()
+        second.append()
+        await mallory.dial(alice)
+        mallory.log = second
+        await mallory.dial(bob)
+        to_bob, to_alice = alice.node.peering.link(bob.me), bob.node.peering.link(alice.me)
+        assert to_bob is not None
+        assert to_alice is not None
+        assert await alarms(alice) == await alarms(bob) == []
+
+        # Of 15 and 17 entries. Alice asks mallory for the proof.
+        await alice.node.witnessed.exchange([to_bob])
+
+        await all_alarmed(alice)
+        (alarm,) = await alarms(alice)
+        assert (alarm["name"], alarm["kind"], alarm["proven"]) == ("mallory", "fork", True)
+        await bob.node.witnessed.exchange([to_alice])
+        await all_alarmed(bob)
+
+
+async def test_t16b_a_witness_put_back_to_an_older_state_signs_a_fork_and_that_is_found(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol),
+        enlisted(alice) as mallory,
+    ):
+        first, second = two_histories(mallory)
+        await mallory.dial(carol)
+        mallory.log = first
+        to_bob = await mallory.dial(bob)
+        # T16a: what bob held when his disk was backed up.
+        await execute(
+            bob,
+            "UPDATE peer_heads SET size = ?, note = ? WHERE origin = ?",
+            10,
+            first.head(10),
+            first.origin,
+        )
+        mallory.log = second
+        shown = AddCheckpoint(old=10, proof=second.consistency(10), note=second.head())
+        assert isinstance(await to_bob.request(shown), Cosigned)
+
+        async def proven() -> bool:
+            found = [
+                {(one["kind"], one["proven"]) for one in await alarms(person)}
+                for person in (alice, bob, carol)
+            ]
+            return all(("equivocation", True) in one for one in found)
+
+        # Some may first find that the fork does not extend an older head.
+        await eventually(proven, seconds=30)
+
+
+async def test_heads_of_an_honest_log_that_peers_hold_of_other_sizes_are_no_alarm(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
+        await bob.node.membership.add_addresses(carol.me, carol.node.addresses(), source="added")
+        await bob.node.peering.reach(carol.me, 10)
+        for number in range(4):
+            await alice.import_pictures(1, size=(40 + number, 30))
+            await bob.node.peering.ping(alice.me)
+            await bob.import_pictures(1, size=(40 + number, 31))
+
+        async def even() -> bool:
+            told = [await one.node.witnessed.describe() for one in (alice, bob, carol)]
+            return all(one["unwitnessed"] == 0 for one in told)
+
+        await eventually(even, seconds=30)
+        for person in (alice, bob, carol):
+            assert await alarms(person) == []
+            assert await person.events("witness_alarm") == []
+
+
+async def test_row_41_a_peer_that_tells_nonsense_of_others_logs_alarms_nobody(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        told = 0
+        held = await bob.read(lambda db: rows.peer_head(db, mallory.log.origin))
+        assert held is None
+        forged = Log(mallory.local)
+        forged.origin = Log(alice.node.context.identity).origin
+        forged.append()
+
+        async def nonsense(_session: object, request: FetchHeads) -> Heads:
+            nonlocal told
+            told += 1
+            notes = (b"", b"\n\n", bytes(700), b"x" * 900, forged.head(), mallory.log.head())
+            return Heads(notes=notes, next=request.after + 1)
+
+        mallory.script[FetchHeads] = nonsense
+        await mallory.dial(bob)
+
+        async def heard() -> bool:
+            return told > 3
+
+        await eventually(heard)
+        assert await alarms(bob) == []
+        assert not bob.node.witnessing.behind
+
+
+# What follows from an alarm -----------------------------------------------------------------------
+
+
+async def fork(bob: Person, mallory: Mallory) -> None:
+    """Show bob a log of 6 entries, then one that is not the same."""
+    for _ in range(5):
+        mallory.log.append()
+    await mallory.dial(bob)
+    forked = mallory.log.copy()
+    forked.entries[3:] = []
+    for _ in range(9):
+        forked.append()
+    mallory.log = forked
+    with pytest.raises(Refused):
+        await mallory.dial(bob)
+
+
+async def test_dealings_stop_both_ways_and_after_a_restart_until_a_person_clears_the_alarm(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        session = await mallory.dial(bob)
+        held = await mallory.grant(session, mallory.forge(bob))
+        row = await bob.node.receiving.resolve(held)
+        images = await bob.node.receiving.resolve_images(row, [])
+        await bob.node.receiving.fetch(row, images, progress=lambda *_: None)
+        (image,) = await bob.import_pictures(1)
+        await bob.share([image["id"]], ["mallory"])
+        (manifest,) = await receive_grant(mallory)
+        await fork(bob, mallory)
+        await eventually(closed(session))
+
+        for _ in range(2):
+            with pytest.raises(UnreachableError) as refusal:
+                await bob.open(held)
+            assert refusal.value.code == "fork"
+            assert bob.node.peering.stopped(mallory.me)
+            again = await mallory.dial(bob, greet=False)
+            assert isinstance(await mallory.open(again, manifest), str)
+            assert await refused(again.request(mallory.hello())) != "taken"
+            # Rosters and heads are told on.
+            assert (await again.request(mallory.roster_update())) is not None
+            shown = [one for one in await bob.node.peers() if one["name"] == "mallory"]
+            assert shown[0]["alarm"]
+            await bob.restart()
+        assert await bob.events("released") == []
+
+        (alarm,) = await alarms(bob)
+        with pytest.raises(UnknownError):
+            await bob.node.witnessing.alarms.clear(alarm["id"] + 1)
+        await bob.node.witnessing.alarms.clear(alarm["id"])
+
+        assert await alarms(bob) == []
+        assert [one["state"] for one in await bob.node.describe_alarms(past=True)] == ["cleared"]
+        assert len(await bob.events("witness_alarm")) == 2
+        await mallory.dial(bob)
+        assert not bob.node.peering.stopped(mallory.me)
+        # A log that goes on contradicting itself is the next alarm.
+        mallory.log.entries[2:] = []
+        for _ in range(30):
+            mallory.log.append()
+        with pytest.raises(Refused):
+            await mallory.dial(bob)
+        assert [one["kind"] for one in await alarms(bob)] == ["fork"]
+
+
+async def test_t17_a_copied_disk_is_found_where_the_heads_of_both_meet(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob", "carol") as (alice, _, carol):
+        await carol.node.close()
+        shutil.copytree(carol.home, tmp_path / "copy")
+        carol.node = await start_node(carol.home, carol.clock, carol.imaging)
+        await carol.import_pictures(2)
+        await carol.node.peering.reach(alice.me, 10)
+
+        async def covered() -> bool:
+            return bool((await carol.node.witnessed.describe())["unwitnessed"] == 0)
+
+        await eventually(covered)
+        await carol.node.close()
+        copy = await start_node(tmp_path / "copy", carol.clock, carol.imaging)
+        carol.node, kept = copy, carol.home
+        carol.home = tmp_path / "copy"
+
+        async def noticed() -> bool:
+            return bool(await alice.node.describe_alarms(past=True)) or copy.witnessing.behind
+
+        await eventually(noticed, seconds=30)
+        assert kept.exists()
