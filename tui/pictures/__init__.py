@@ -1,0 +1,1 @@
+"""Pixels to cells: what a terminal can show, and a picture as strips of it."""

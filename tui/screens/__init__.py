@@ -1,0 +1,1 @@
+"""The screens, one file each: what a person does there, and which calls it makes."""

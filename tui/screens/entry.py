@@ -1,0 +1,224 @@
+"""The way in: starting the node, unlocking it, and the first walk of a new vault.
+
+Belongs here: what Enter does while there is no unlocked node, and the dialogs of that.
+Never here: anything that needs an unlocked node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from node.control.schema import Unlock
+from tui.gateway import Connection, GatewayError
+from tui.screens.dialog import Answer, Ask, AskText, Dialog
+from tui.text import clean
+
+if TYPE_CHECKING:
+    from tui.app import SafelightApp
+
+LEAST_LETTERS: Final = 8
+"""Of a new passphrase, as `safelight init` demands."""
+_LOOK_S: Final = 0.02
+_ASKED_WORDS: Final = 3
+"""Words of the recovery phrase that are asked for again: who can give them has written them."""
+
+
+async def enter(app: SafelightApp, *, asked: bool) -> None:
+    """Do what leads to an unlocked node; ``asked`` says that a person pressed Enter for it."""
+    connection = app.gateway.connection
+    if connection is Connection.NO_VAULT:
+        if asked:
+            await _first_run(app)
+    elif connection is Connection.LOCKED:
+        await _unlock(app, asked=asked)
+    elif connection is not Connection.READY:
+        await app.gateway.start_node()
+
+
+async def _unlock(app: SafelightApp, *, asked: bool) -> None:
+    by_person = bool(app.gateway.status.get("locked_by_user"))
+    if app.passphrase_file is not None and not by_person:
+        try:
+            text = await asyncio.to_thread(app.passphrase_file.read_text, "utf-8")
+            await app.gateway.call("unlock", Unlock(passphrase=text.split("\n", 1)[0].rstrip("\r")))
+        except (OSError, UnicodeDecodeError, GatewayError):
+            app.passphrase_file = None
+        else:
+            app.gateway.look_again()
+            return
+    if asked or not by_person:
+        await app.push_screen_wait(UnlockDialog(app))
+
+
+class UnlockDialog(AskText):
+    """Asks for the passphrase until it is the right one or Esc."""
+
+    def __init__(self, app: SafelightApp) -> None:
+        super().__init__("Unlock", "The passphrase of this vault:", password=True)
+        self._program = app
+        self._checking = False
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Try what was typed; what is wrong stays, so that it can be mended."""
+        event.stop()
+        event.prevent_default()  # The plain question would end with whatever was typed.
+        if event.value and not self._checking:
+            self._checking = True
+            self.wrong("…")
+            self.run_worker(self._try(event.value))
+
+    async def _try(self, passphrase: str) -> None:
+        try:
+            await self._program.gateway.call("unlock", Unlock(passphrase=passphrase))
+        except GatewayError as error:
+            self.wrong(str(error))
+            self._checking = False
+        else:
+            self._program.gateway.look_again()
+            self.dismiss("unlocked")
+
+
+# The first walk -----------------------------------------------------------------------------------
+
+
+async def _first_run(app: SafelightApp) -> None:
+    """Name, passphrase, recovery phrase shown and confirmed; then import or join."""
+    made = await app.push_screen_wait(NewVaultDialog())
+    if made is None:
+        return
+    name, passphrase = made
+    from node.cli.init import create
+
+    created = await asyncio.to_thread(create, app.home, name, passphrase.encode())
+    words = created.recovery_phrase.split()
+    del created
+    await app.push_screen_wait(RecoveryDialog(words))
+    await app.gateway.start_node()
+    await app.gateway.call("unlock", Unlock(passphrase=passphrase))
+    app.gateway.look_again()
+    while app.gateway.connection is not Connection.READY:
+        # The screens do nothing before.
+        await asyncio.sleep(_LOOK_S)
+    chosen = await app.push_screen_wait(
+        Ask(
+            f"Welcome, {clean(name)}",
+            "Your vault is ready. Begin with pictures of your own, or join your team.",
+            answers=(
+                Answer("i", "Import pictures", "import"),
+                Answer("j", "Join a team", "join"),
+                Answer("l", "Look around", "look"),
+            ),
+        )
+    )
+    app.begin_with(chosen or "look")
+
+
+class NewVaultDialog(Dialog[tuple[str, str] | None]):
+    """Asks for a name and, twice, a passphrase."""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the three lines."""
+        with Vertical(classes="box"):
+            yield Static(Content("A new vault"), classes="heading")
+            yield Static(Content("Your name, as your team will see it:"), classes="words")
+            yield Input(id="name", select_on_focus=False)
+            yield Static(
+                Content("A passphrase (four or five random words are easy to keep in mind):"),
+                classes="words",
+            )
+            yield Input(id="passphrase", password=True, select_on_focus=False)
+            yield Static(Content("Once more:"), classes="words")
+            yield Input(id="again", password=True, select_on_focus=False)
+            yield Static("", classes="wrong")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go to the next line, or end with what was typed."""
+        event.stop()
+        order = ["name", "passphrase", "again"]
+        place = order.index(event.input.id or "name")
+        if place < len(order) - 1:
+            self.query_one(f"#{order[place + 1]}", Input).focus()
+            return
+        name, passphrase, again = (self.query_one(f"#{one}", Input).value for one in order)
+        if not name.strip():
+            self._wrong("a name is needed", "name")
+        elif len(passphrase) < LEAST_LETTERS:
+            self._wrong(f"the passphrase has fewer than {LEAST_LETTERS} letters", "passphrase")
+        elif passphrase != again:
+            self._wrong("the two are not the same", "again")
+        else:
+            self.dismiss((name.strip(), passphrase))
+
+    def _wrong(self, text: str, where: str) -> None:
+        self.query_one(".wrong", Static).update(Content(text))
+        self.query_one(f"#{where}", Input).focus()
+
+
+class RecoveryDialog(Dialog[str]):
+    """Shows the recovery phrase once, then asks for three of its words."""
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__()
+        self._words = words
+        step = len(words) // _ASKED_WORDS
+        self._asked = [step * turn + step // 2 for turn in range(_ASKED_WORDS)]
+        self._confirming = False
+
+    def compose(self) -> ComposeResult:
+        """Lay out the phrase, and the question that comes after it."""
+        with Vertical(classes="box"):
+            yield Static(Content("Your recovery phrase, shown this once"), classes="heading")
+            yield Static(
+                Content(
+                    "Write it on paper and keep it away from this machine. With a backup it "
+                    "brings the vault back; whoever reads it can open the vault."
+                ),
+                classes="words",
+            )
+            yield Static(Content(self._numbered()), id="phrase", classes="words")
+            yield Input(id="given", select_on_focus=False)
+            yield Static("", classes="wrong")
+            yield Button(Content("I have written it down"), id="written")
+
+    def on_mount(self) -> None:
+        """Show the phrase first."""
+        self.query_one("#given", Input).display = False
+        self.query_one("#written", Button).focus()
+
+    def action_give_up(self) -> None:
+        """Stay: without the phrase a lost passphrase loses everything."""
+
+    def _numbered(self) -> str:
+        cells = [f"{number:>2} {word:<10}" for number, word in enumerate(self._words, 1)]
+        return "\n".join(" ".join(cells[start : start + 4]) for start in range(0, len(cells), 4))
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Hide the phrase and ask for three words of it; or show it again."""
+        event.stop()
+        self._confirming = not self._confirming
+        given = self.query_one("#given", Input)
+        phrase = self.query_one("#phrase", Static)
+        given.display = self._confirming
+        if self._confirming:
+            numbers = ", ".join(str(one + 1) for one in self._asked)
+            phrase.update(Content(f"Type the words {numbers}, with spaces between:"))
+            event.button.label = Content("Show it again")
+            given.focus()
+        else:
+            phrase.update(Content(self._numbered()))
+            event.button.label = Content("I have written it down")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """End where the words are right."""
+        event.stop()
+        if event.value.lower().split() == [self._words[one] for one in self._asked]:
+            self._words = []
+            self.dismiss("kept")
+        else:
+            self.query_one(".wrong", Static).update(Content("those are other words"))

@@ -1,0 +1,148 @@
+"""Review: what was granted and may have been forgotten, revoked in place, signed off.
+
+Belongs here: the list with its reasons.
+Never here: what deserves a look (the node), the dialog of revoking (``shares``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from node.control.schema import AccessReview
+from tui.screens.dialog import Answer, Ask
+from tui.screens.page import Page, marked_words
+from tui.screens.shares import OVER, pictures_of_share, revoke
+from tui.text import plural
+from tui.times import ago, left
+from tui.widgets.fixed import Fixed
+from tui.widgets.lines import Key
+from tui.widgets.rows import Column, Marked, Moved, Rows
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+_WORDS = {
+    "former": "✕ no member now",
+    "broad": "! broad",
+    "never_opened": "○ never opened",
+    "stale": "◌ stale",
+    "expiring": "◔ ends soon",
+}
+
+
+class ReviewScreen(Page):
+    """What deserves a look."""
+
+    NAME = "Review"
+    LISTENS = frozenset({"released", "revoked", "expired", "roster", "departed"})
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "revoke", "revoke", show=False, id="review.revoke"),
+        Binding("o", "sign_off", "sign off", show=False, id="review.sign-off"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._review: dict[str, Any] = {}
+
+    def body(self) -> ComposeResult:
+        """Give the list."""
+        yield Rows(
+            (
+                Column(
+                    title="look, because",
+                    text=lambda row: ", ".join(_WORDS[one] for one in row["reasons"]),
+                    style=lambda row: "bad" if "former" in row["reasons"] else "warn",
+                    width=24,
+                ),
+                Column(title="to", text=lambda row: str(row["holder"]), width=14),
+                Column(title="pictures", text=pictures_of_share),
+                Column(
+                    title="last open", text=lambda row: ago(row["last_open"]), width=12, least=80
+                ),
+                Column(title="ends in", text=lambda row: left(row["expires_at"]), width=9),
+            ),
+            key=lambda row: row["id"],
+        )
+
+    @property
+    def rows(self) -> Rows:
+        """The list."""
+        return self.query_one(Rows)
+
+    def first(self) -> Widget:
+        """Let the list take keys."""
+        return self.rows
+
+    def beside(self) -> str:
+        """Return how many there are, and when the review is due."""
+        review = self._review
+        if not review:
+            return ""
+        parts = [f"{self.rows.total} of {review['live']} live to look at"]
+        parts.append(marked_words(len(self.rows.pages.marks)))
+        if review["overdue"]:
+            parts.append("! overdue")
+        elif review["signed_off_at"]:
+            parts.append(f"signed off {ago(review['signed_off_at'])}")
+        return " · ".join(part for part in parts if part)
+
+    def sentence(self) -> str:
+        """Say that nothing needs a look."""
+        if not self.rows.pages.loaded or self.rows.total:
+            return ""
+        if self._review.get("overdue"):
+            return "Nothing that is shared stands out. Press o to sign off the review."
+        return "Nothing that is shared needs a look."
+
+    def keys(self) -> Sequence[Key]:
+        """Return the keys of a review."""
+        return (
+            Key("x", "revoke", "revoke"),
+            Key("o", "sign off", "sign_off"),
+            Key("space", "mark", "mark"),
+        )
+
+    async def load(self) -> None:
+        """Ask the node."""
+        self._review = await self.program.gateway.call("access_review", AccessReview())
+        self.rows.show(Fixed(self._review["found"]), keep=self.rows.pages.loaded)
+
+    def on_moved(self, _message: Moved) -> None:
+        """Count what there is."""
+        self.refresh_frame()
+
+    def on_marked(self, _message: Marked) -> None:
+        """Count the marks."""
+        self.refresh_frame()
+
+    def narrower(self) -> bool:
+        """Take back marks."""
+        return self.rows.clear_marks()
+
+    def action_revoke(self) -> None:
+        """Take back what is marked, else the share under the cursor."""
+        chosen = [one for one in self.rows.chosen() if one["state"] not in OVER]
+        if chosen:
+            self.later(revoke(self, self.rows, chosen))
+
+    def action_sign_off(self) -> None:
+        """Log that a person has looked at all of it."""
+        self.later(self._sign_off())
+
+    async def _sign_off(self) -> None:
+        answer = await self.program.push_screen_wait(
+            Ask(
+                "Sign off the review?",
+                "The log will say that you looked at "
+                f"{plural(self._review.get('live', 0), 'live share')}.",
+                answers=(Answer("n", "Not yet", "no"), Answer("s", "Sign off", "sign")),
+            )
+        )
+        if answer == "sign":
+            if await self.ask("access_review", AccessReview(sign_off=True)) is not None:
+                self.say("signed off: the log has it")
+            self.reload()

@@ -1,0 +1,47 @@
+"""Times as people read them on a screen: how long still, how long ago.
+
+Belongs here: words for spans. Never here: reading a clock of the node's decisions.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return this terminal's time: for words only, nothing is decided by it."""
+    return datetime.now(UTC)  # noqa: TID251  words on a screen
+
+
+def span(seconds: float) -> str:
+    """Return ``3 d 4 h``, ``5 h 12 m``, ``9 m``, ``40 s``."""
+    whole = int(abs(seconds))
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, rest = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h" if days < 10 else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} m"
+    return f"{minutes} m" if minutes else f"{rest} s"
+
+
+def left(moment: str | None) -> str:
+    """Return how long it is until an RFC 3339 time, or that it is over."""
+    if not moment:
+        return "–"
+    seconds = (datetime.fromisoformat(moment) - now()).total_seconds()
+    return span(seconds) if seconds > 0 else "over"
+
+
+def ago(moment: str | None) -> str:
+    """Return how long ago an RFC 3339 time was."""
+    if not moment:
+        return "never"
+    seconds = (now() - datetime.fromisoformat(moment)).total_seconds()
+    return f"{span(seconds)} ago" if seconds >= 1 else "now"
+
+
+def clock(moment: str) -> str:
+    """Return an RFC 3339 time as this terminal's local time."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
