@@ -43,6 +43,7 @@ bench: $(STAMP) ## the budgets, measured
 screenshots: $(STAMP) ## draw the pictures of the documents anew
 	$(BIN)/python -m tests.make_demo_picture
 	$(BIN)/python -m tests.make_watermark_sheet
+	$(BIN)/python -m tests.make_screenshots
 
 lock: ## resolve requirements.lock anew
 	$(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dev \

@@ -226,7 +226,7 @@ class App:
 
     async def _doctor(self, *, accept_clock: bool) -> dict[str, Any]:
         if accept_clock:
-            self._unlocked().accept_clock()
+            await self._unlocked().accept_clock()
         findings = [decoding(self._imaging.walls), core_dumps()]
         if self._node is not None and not self._locked_by_user:
             findings += await self._node.look_at_health()

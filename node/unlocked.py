@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import ifaddr
-
 from node.discovery.directory import Directory
 from node.discovery.nearby import Nearby
 from node.discovery.rendezvous import RendezvousClient
@@ -53,6 +51,7 @@ from node.services.moments import rfc3339
 from node.services.opening import Opening
 from node.services.outside import Outside, Serving
 from node.services.peering import Peering
+from node.services.pixel_store import PixelStore
 from node.services.questions import Questions
 from node.services.receiving import Receiving
 from node.services.reconciling import Reconciling
@@ -60,10 +59,12 @@ from node.services.reissuing import Reissuing
 from node.services.rendering import Rendering
 from node.services.reviewing import Reviewing
 from node.services.sharing import Sharing
-from node.services.viewing import PixelStore, Viewing
+from node.services.verified import note_verified
+from node.services.viewing import Viewing
 from node.services.witnessed import Witnessed
 from node.services.witnessing import Witnessing
 from node.transport.dialer import place_text
+from node.transport.hosts import own_hosts, stands_for_all
 from node.vault import log_store
 from node.vault.check import check
 from node.vault.database import WriteTransaction
@@ -206,7 +207,7 @@ class Unlocked:
         auditing = Auditing(context, membership)
         log_reading = LogReading(context, membership, library)
         administering = Administering(context, membership)
-        membership.on_proposal = delivery.poke
+        membership.pending.on_proposal = delivery.poke
         inviting = Inviting(
             context,
             membership,
@@ -432,8 +433,10 @@ class Unlocked:
         found = await look_at_node(self.context, self.membership, self.witnessing, self.clock_guard)
         return [*found, self.incarnations.finding()]
 
-    def accept_clock(self) -> None:
-        """Go on by the clock as it is now: releases, and ends of what is over by it."""
+    async def accept_clock(self) -> None:
+        """Go on by the clock as it is now, and log that: releases, and ends of what is over."""
+        moved = f"{round(self.clock_guard.drift() / 1000)} s"
+        await note_verified(self.context, "clock", ok=True, facts={"moved": moved})
         self.clock_guard.accept()
         self.ending.deadlines_changed()
 
@@ -456,19 +459,6 @@ def _reached_at(peering: Peering) -> list[Address]:
     """Return where other machines reach a node: never a wildcard."""
     found: list[Address] = []
     for host, port in peering.listening:
-        if host not in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
-            found.append((host, port))
-            continue
-        found += [(address, port) for address in _own_addresses()]
+        hosts = own_hosts() if stands_for_all(host) else [host]
+        found += [(one, port) for one in hosts]
     return found
-
-
-def _own_addresses() -> list[str]:
-    """Return this machine's IPv4 addresses, loopback only where there is no other."""
-    found = [
-        str(address.ip)
-        for adapter in ifaddr.get_adapters()
-        for address in adapter.ips
-        if address.is_IPv4
-    ]
-    return [one for one in found if not one.startswith("127.")] or found

@@ -8,7 +8,8 @@ Never here: the values themselves, what they mean, or log entries (``audit.entry
 from __future__ import annotations
 
 import functools
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -30,7 +31,11 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def decode(kind: type[T], data: bytes, *, limit: int) -> T:
+@overload
+def decode(kind: type[T], data: bytes, *, limit: int) -> T: ...
+@overload
+def decode(kind: UnionType, data: bytes, *, limit: int) -> Any: ...
+def decode(kind: Any, data: bytes, *, limit: int) -> Any:
     """Decode data as kind, at most limit bytes.
 
     Raises EncodingError for unknown fields, wrong types, trailing bytes, and every
@@ -41,7 +46,7 @@ def decode(kind: type[T], data: bytes, *, limit: int) -> T:
     if len(data) > limit:
         raise EncodingError(f"{name}: {len(data)} bytes, at most {limit} allowed")
     try:
-        value: T = _decoder(kind).decode(data)  # type: ignore[arg-type]
+        value = _decoder(kind).decode(data)
         canonical = _encoder.encode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise EncodingError(f"{name}: not a valid encoding") from None

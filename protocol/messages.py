@@ -230,12 +230,14 @@ def encode_message(message: Message) -> bytes:
 
 def decode_request_untrusted(body: bytes) -> Request:
     """Decode a peer's request; EncodingError for anything else."""
-    return decode(Request, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+    request: Request = decode(Request, body, limit=MAX_BODY_BYTES)
+    return request
 
 
 def decode_answer_untrusted(body: bytes) -> Answer:
     """Decode a peer's answer; EncodingError for anything else."""
-    return decode(Answer, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+    answer: Answer = decode(Answer, body, limit=MAX_BODY_BYTES)
+    return answer
 
 
 # An answer to an open: u16be length ‖ answer ‖ zeros up to 4,096 bytes in all.
@@ -254,4 +256,5 @@ def decode_padded_untrusted(data: bytes) -> Released | Denied:
     length = int.from_bytes(data[:2], "big")
     if len(data) != ANSWER_BYTES or any(data[2 + length :]) or length > ANSWER_BYTES - 2:
         raise EncodingError("answer to an open is not padded as it must be")
-    return decode(Released | Denied, data[2 : 2 + length], limit=ANSWER_BYTES)  # type: ignore[arg-type]
+    answer: Released | Denied = decode(Released | Denied, data[2 : 2 + length], limit=ANSWER_BYTES)
+    return answer

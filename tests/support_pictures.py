@@ -154,3 +154,8 @@ def _files(folder: str) -> dict[str, bytes]:
         for path in sorted(base.rglob("*"))
         if path.is_file() and path.name != "README.md"
     }
+
+
+def frames_in(image: Image.Image) -> int:
+    """Return how many frames or pages an open picture has."""
+    return int(getattr(image, "n_frames", 1))

@@ -53,7 +53,7 @@ command.add_command(audit_questions.subject)
 
 @command.command("log")
 @click.option("--follow", is_flag=True, help="Go on with what happens from now, until Ctrl-C.")
-@click.option("--who", metavar="W", shell_complete=members, help="Only what this person did.")
+@click.option("--who", metavar="W", shell_complete=members, help="Only of this person.")
 @click.option("--image", metavar="I", shell_complete=images, help="Only about this picture.")
 @click.option("--since", metavar="T", help="Only from this time on: 2030-01-31T18:00:00Z.")
 @click.option("--until", metavar="T", help="Only before this time.")
@@ -105,25 +105,29 @@ async def _follow(client: ControlClient, params: AuditLog, settings: Settings) -
     def show(entry: dict[str, Any]) -> None:
         output.present(entry, _line, as_json=settings.json)
 
-    shown = -1
+    shown = (0, -1)
     async with aclosing(client.stream("audit_follow", params)) as events:
         # Listening begins before the reading, so that nothing falls between the two.
         upcoming = asyncio.ensure_future(anext(events))
         try:
             for entry in (await client.call("audit_log", params))["entries"]:
                 show(entry)
-                shown = max(shown, entry["index"])
+                shown = max(shown, _position(entry))
             while True:
                 entry = await upcoming
                 upcoming = asyncio.ensure_future(anext(events))
-                if entry["index"] > shown:
+                if _position(entry) > shown:
                     show(entry)
-                    shown = entry["index"]
+                    shown = _position(entry)
         except StopAsyncIteration:
             return
         finally:
             upcoming.cancel()
             await asyncio.gather(upcoming, return_exceptions=True)
+
+
+def _position(entry: dict[str, Any]) -> tuple[int, int]:
+    return entry["incarnation"], entry["index"]
 
 
 def _table(result: dict[str, Any]) -> None:
@@ -139,7 +143,7 @@ def _table(result: dict[str, Any]) -> None:
                 entry["event"],
                 entry["actor"],
                 entry["subject"],
-                _readable(entry["detail"]),
+                _readable(entry),
             )
             for entry in result["entries"]
         ],
@@ -153,7 +157,7 @@ def _line(entry: dict[str, Any]) -> None:
 
     parts = [clock_time(entry["time"])]
     parts += [output.plain(entry[name]) for name in ("event", "actor", "subject")]
-    parts.append(output.plain(_readable(entry["detail"])))
+    parts.append(output.plain(_readable(entry)))
     output.line("  ".join([str(_place(entry)), *filter(None, parts)]))
 
 
@@ -163,21 +167,36 @@ def _place(entry: dict[str, Any]) -> Any:
     return f"{log}/{entry['index']}" if log else entry["index"]
 
 
-def _readable(detail: Any) -> Any:
-    """Return an entry's detail with hashes and heads shortened: --json has them whole."""
-    if not isinstance(detail, dict):
-        return detail
-    return {name: _shortened(value) for name, value in detail.items()}
+def _readable(entry: dict[str, Any]) -> Any:
+    """Return an entry's detail without what the other columns say, ids and hashes shortened.
+
+    With --json there is all of it.
+    """
+    detail = entry["detail"]
+    if "sentence" in detail:
+        return detail["sentence"]  # It says in words what the limits and the holder beside it do.
+    said = (entry["actor"], entry["subject"])
+    short = {name: _shortened(value) for name, value in detail.items()}
+    return {
+        name: value
+        for name, value in short.items()
+        # Where an entry is about a picture, that is its subject.
+        if name != "image" and value not in said and f"{name} {value}" not in said
+    }
 
 
-def _shortened(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _shortened(value: str) -> str:
     if head := _HEAD.match(value):
         return f"head of size {head[1]}"
-    return f"{value[:8]}…" if _HASH.fullmatch(value) else value
+    if origin := _ORIGIN.fullmatch(value):
+        return f"{origin[1]}…{origin[2]}"
+    if _HASH.fullmatch(value):
+        return f"{value[:8]}…"
+    return value[:8] if _ID.fullmatch(value) else value
 
 
+_ID = re.compile("[0-9a-f]{32}")
 _HASH = re.compile("[0-9a-f]{64}")
+_ORIGIN = re.compile("(safelight/[a-z2-7]{8})[a-z2-7]{44}(/[0-9]+)")
 _HEAD = re.compile(r"safelight/[^\n]*\n([0-9]+)\n")
 """A signed head, as entries about the log itself cite it."""

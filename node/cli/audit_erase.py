@@ -65,7 +65,8 @@ def _what(told: dict[str, Any]) -> str:
     from node.cli import output
 
     subject = told["subject"]
-    parts = [f"{output.plural(told['values'], 'value')} of {told['entries']} entries of the log"]
+    entries = "1 entry" if told["entries"] == 1 else f"{told['entries']} entries"
+    parts = [f"{output.plural(told['values'], 'value')} of {entries} of the log"]
     if told["mentions"]:
         parts.append(f"{output.plural(told['mentions'], 'more value')} that named them")
     if told["receipts"]:

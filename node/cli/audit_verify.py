@@ -48,11 +48,23 @@ def verify(settings: Settings, file: Path | None) -> ExitCode:
             output.line(f"{words} verifies: {entries}")
         else:
             output.line(f"{words} does NOT verify")
+        if found["cosigned_by"]:
+            output.line(_witnessed(found["unwitnessed"]))
+        elif file is None:
+            output.line("nobody has witnessed the log yet")
         output.details({name: value for name, value in found.items() if name not in _SAID})
 
     output.present(report, people, as_json=settings.json)
     return ExitCode.DONE if report["ok"] else ExitCode.UNVERIFIED
 
 
-_SAID = frozenset({"ok", "size", "kind"})
+def _witnessed(tail: int) -> str:
+    """Say how much of a log nobody but its keeper has seen."""
+    if not tail:
+        return "all of it is witnessed by others"
+    newest = "the newest entry is" if tail == 1 else f"the newest {tail} entries are"
+    return f"{newest} not yet witnessed by others"
+
+
+_SAID = frozenset({"ok", "size", "kind", "unwitnessed"})
 _KINDS = {"pack": "the pack", "proof": "the proof", "evidence": "the evidence"}

@@ -9,18 +9,11 @@ from __future__ import annotations
 import click
 
 from node.cli.common import Settings, new_command
-from node.cli.complete import images_and_albums
+from node.cli.options import pictures_argument
 
 
 @new_command("classify")
-@click.argument(
-    "what",
-    metavar="IMAGE|ALBUM...",
-    nargs=-1,
-    required=True,
-    shell_complete=images_and_albums,
-    help="Names, ids or their beginnings.",
-)
+@pictures_argument
 @click.option(
     "--as",
     "classification",

@@ -49,7 +49,7 @@ class _Person:
     def run(self, *arguments: str, stdin: str | None = None) -> tuple[int, Any]:
         """Run a command as this person; return its exit code and its JSON document."""
         # The commands of the story come from this module; no secret is among them.
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  our own interpreter and module
             [
                 *(sys.executable, "-P", "-m", "node.cli.main"),
                 *("--home", str(self.home), "--json", *arguments),
@@ -386,7 +386,7 @@ def _wait_for_mail(person: _Person, capability: str) -> None:
 @contextmanager
 def _rendezvous(folder: Path) -> Iterator[dict[str, Any]]:
     """Run a rendezvous server of this demonstration's own; yields what it said of itself."""
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603  our own interpreter and module
         [
             *(sys.executable, "-P", "-m", "node.cli.main", "--json", "rendezvous", "serve"),
             *("--listen", "127.0.0.1:0", "--data", str(folder / "rendezvous")),

@@ -12,26 +12,12 @@ from typing import Any
 import click
 
 from node.cli.common import Settings, absolute, new_command
-from node.cli.complete import images_and_albums
+from node.cli.options import out_folder, pictures_argument
 
 
 @new_command("export")
-@click.argument(
-    "what",
-    nargs=-1,
-    required=True,
-    metavar="IMAGE|ALBUM...",
-    shell_complete=images_and_albums,
-    help="Names, ids or their beginnings.",
-)
-@click.option(
-    "-o",
-    "--out",
-    metavar="DIR",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write to; nothing there is overwritten.",
-)
+@pictures_argument
+@out_folder
 @click.option(
     "--rendition",
     metavar="R",

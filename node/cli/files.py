@@ -19,22 +19,26 @@ PUBLIC: Final = 0o644
 
 @contextmanager
 def new_file(path: Path, mode: int) -> Iterator[Callable[[bytes], None]]:
-    """Hold a file that did not exist; it stays only if the block ends well.
+    """Hold a file that did not exist; it stays only if the block writes to it and ends well.
 
     The file is made before the block, so that nothing irrevocable happens for a
     result that then cannot be written. FileExistsError where there is one.
     """
     path = path.expanduser()
     descriptor = os.open(path, _NEW, mode)
+    written = kept = False
     try:
         with os.fdopen(descriptor, "wb") as file:
 
             def write(data: bytes) -> None:
+                nonlocal written
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                written = True
 
             yield write
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        kept = written
+    finally:
+        if not kept:
+            path.unlink(missing_ok=True)

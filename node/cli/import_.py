@@ -15,6 +15,7 @@ from node.cli.common import Settings, absolute, new_command
 from node.cli.complete import albums
 
 if TYPE_CHECKING:
+    from node.cli.diagnostics import ExitCode
     from node.control.client import ControlClient
     from node.control.schema import Import
 
@@ -30,7 +31,8 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
     nargs=-1,
     required=True,
     metavar="PATH...",
-    type=click.Path(path_type=Path),
+    # One that cannot be read is named among the others.
+    type=click.Path(readable=False, path_type=Path),
     help="Pictures, and folders of pictures.",
 )
 @click.option("--album", metavar="A", shell_complete=albums, help="Put them into this album.")
@@ -53,7 +55,7 @@ def command(
     classification: str,
     move: bool,
     watch: bool,
-) -> None:
+) -> ExitCode:
     """Import pictures into the vault: files, and folders with all below them.
 
     Example: safelight import ~/Pictures/launch --album launch --tag press
@@ -66,6 +68,7 @@ def command(
     --json each import is one document on a line of its own.
     """
     from node.cli import reach
+    from node.cli.diagnostics import Diagnosis, ExitCode
     from node.control.schema import Import
 
     params = Import(
@@ -77,8 +80,13 @@ def command(
     )
     if watch:
         reach.with_node(settings, lambda client: _watch(client, params, settings))
-    else:
-        _present(reach.call(settings, "import", params, bar=True), settings)
+    result = reach.call(settings, "import", params, bar=True)
+    if result["images"] or not result["failed"]:
+        _present(result, settings)
+        return ExitCode.DONE
+    nothing = Diagnosis(code="nothing_imported", message="nothing was imported")
+    _present({**result, **nothing.document()}, settings)
+    return nothing.exit_code
 
 
 async def _watch(client: ControlClient, params: Import, settings: Settings) -> NoReturn:
@@ -87,8 +95,7 @@ async def _watch(client: ControlClient, params: Import, settings: Settings) -> N
 
     import msgspec
 
-    from node.cli import diagnostics, output, reach
-    from node.control.client import ControlError
+    from node.cli import diagnostics, reach
     from node.services.watching import Watch
 
     now = asyncio.get_running_loop().time
@@ -99,19 +106,9 @@ async def _watch(client: ControlClient, params: Import, settings: Settings) -> N
         ready, failed = await asyncio.to_thread(watch.look, now())
         if ready:
             some = msgspec.structs.replace(params, paths=[_sendable(path) for path in ready])
-            try:
-                result = await reach.ask(client, "import", some, bar=not settings.json)
-            except ControlError as error:
-                if error.code != "nothing_imported":
-                    raise
-                diagnosis = diagnostics.diagnose(error)
-                if settings.json:
-                    output.document(diagnosis.document())
-                else:
-                    diagnostics.show(diagnosis)
-            else:
-                _present({**result, "failed": result["failed"] + failed}, settings)
-                failed = []
+            result = await reach.ask(client, "import", some, bar=not settings.json)
+            _present({**result, "failed": result["failed"] + failed}, settings)
+            failed = []
         if failed:
             _present({"images": [], "failed": failed}, settings)
         await asyncio.sleep(_LOOK_SECONDS)

@@ -154,7 +154,8 @@ def plain(value: Any) -> str:
         case str():
             return clean_line(value)
         case Mapping():
-            return ", ".join(f"{clean_line(str(key))} {plain(item)}" for key, item in value.items())
+            facts = ((_words(str(key)), fact(str(key), item)) for key, item in value.items())
+            return ", ".join(f"{name} {text}" for name, text in facts if text)
         case list() | tuple():
             return ", ".join(plain(item) for item in value)
         case _:

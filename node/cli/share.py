@@ -11,18 +11,12 @@ from typing import Any
 import click
 
 from node.cli.common import Settings, listed, new_command
-from node.cli.complete import images_and_albums, members
+from node.cli.complete import members
+from node.cli.options import pictures_argument
 
 
 @new_command("share")
-@click.argument(
-    "what",
-    nargs=-1,
-    required=True,
-    metavar="IMAGE|ALBUM...",
-    shell_complete=images_and_albums,
-    help="Names, ids or their beginnings.",
-)
+@pictures_argument
 @click.option(
     "--to",
     metavar="WHO",
@@ -165,5 +159,7 @@ def _picture(picture: dict[str, Any], names: list[str]) -> None:
             output.line(f"  is called {output.plain(name)}")
     for line in picture["found"]:
         output.line(f"  carries {output.plain(line)}")
+    if problem:
+        return
     for word in ("removed", "kept"):
         output.line(f"  {word}: {output.plain(', '.join(picture[word]) or 'nothing')}")

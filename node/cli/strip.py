@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.common import Settings, listed, new_command
+from node.cli.options import out_folder
 
 if TYPE_CHECKING:
     from node.cli.diagnostics import ExitCode
@@ -33,17 +34,11 @@ _KEEP: Final = {
     nargs=-1,
     required=True,
     metavar="FILE...",
-    type=click.Path(path_type=Path),
+    # One that cannot be read is named among the others.
+    type=click.Path(readable=False, path_type=Path),
     help="Pictures: JPEG, PNG, WebP, GIF, TIFF, HEIC or AVIF.",
 )
-@click.option(
-    "-o",
-    "--out",
-    metavar="DIR",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write to; nothing there is overwritten.",
-)
+@out_folder
 @click.option(
     "--keep",
     metavar="WHAT",

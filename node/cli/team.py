@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +94,10 @@ def add(settings: Settings, file: Path, role: str, out: Path) -> None:
     from node.control.schema import TeamAdd
 
     params = TeamAdd(identity_file=base64.b64encode(file.read_bytes()).decode(), role=role)
-    result: dict[str, Any] = {}
-    with suppress(_Nothing), new_file(out, PRIVATE) as write:
+    with new_file(out, PRIVATE) as write:
         result = reach.call(settings, "team_add", params)
-        if result.get("pending"):
-            raise _Nothing  # No file: there is no welcome yet.
-        write(base64.b64decode(result.pop("welcome"), validate=True))
+        if not result.get("pending"):
+            write(base64.b64decode(result.pop("welcome"), validate=True))
 
     def people(member: dict[str, Any]) -> None:
         if member.get("pending"):
@@ -115,10 +112,6 @@ def add(settings: Settings, file: Path, role: str, out: Path) -> None:
 
     path = None if result.get("pending") else absolute(out)
     output.present({**result, "path": path}, people, as_json=settings.json)
-
-
-class _Nothing(Exception):  # noqa: N818  no error: there is nothing to write
-    """Ends the writing of a file that has no content yet."""
 
 
 @command.command("role")

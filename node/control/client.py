@@ -17,10 +17,18 @@ import msgspec
 
 from node.control import runtime
 from node.control.schema import Params
-from protocol.errors import SafelightError as SafelightError  # noqa: PLC0414  for the screens
+from protocol.errors import SafelightError
 
 if TYPE_CHECKING:
     import aiohttp
+
+__all__ = [
+    "ControlClient",
+    "ControlError",
+    "NodeLostError",
+    "NodeNotRunningError",
+    "SafelightError",
+]
 
 _CONNECT_S: Final = 5.0
 _READ_BYTES: Final = 2**20

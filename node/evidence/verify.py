@@ -12,6 +12,7 @@ compare the fingerprint it prints with the one you know. Format: docs/spec/evide
 from __future__ import annotations
 
 import base64
+import binascii
 import functools
 import hashlib
 import json
@@ -19,7 +20,6 @@ import mmap
 import re
 import struct
 import sys
-import zlib
 from typing import Any
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
@@ -82,7 +82,7 @@ def container(data: memoryview) -> dict[str, memoryview]:
         need(position <= start and re.fullmatch(rb"[A-Za-z0-9.-]+", name), "a file is malformed")
         need(name.decode() not in files, "a name stands there twice")
         files[name.decode()] = data[begin:position]
-        need(zlib.crc32(files[name.decode()]) == crc, f"{name.decode()} has a wrong checksum")
+        need(binascii.crc32(files[name.decode()]) == crc, f"{name.decode()} has a wrong checksum")
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, at - start, start, 0)
     need(position == start and bytes(data[at:]) == end, "it holds more than its files")
     return files
@@ -603,7 +603,11 @@ def main(arguments: list[str]) -> int:
         print("the pack verifies" if found["ok"] else "the pack does NOT verify")
         for name, what in found.items():
             for one in what if isinstance(what, list) else [what]:
-                print(f"  {name}: {one!a}")
+                if name in ("problems", "flagged"):
+                    where = "" if one["index"] is None else f"entry {one['index']}: "
+                    print(f"  {name}: {where}{one['message']}".encode("ascii", "replace").decode())
+                elif one != "":
+                    print(f"  {name}: {one!a}")
     return 0 if found["ok"] else 5
 
 

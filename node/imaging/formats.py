@@ -18,6 +18,12 @@ RAW: Final = "raw"
 """What a sensor saw, as a camera's maker writes it: kept as it is, and seen by the finished
 picture inside it."""
 
+RAW_ENDINGS: Final = frozenset({
+    *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos"),
+    *("mrw", "nef", "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+})  # fmt: skip
+"""What the files of camera makers end in."""
+
 FORMATS: Final = ("jpeg", "png", "webp", "gif", "tiff", "heif", "avif", RAW)
 """Every format this build reads, by the names used everywhere else."""
 

@@ -14,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import ifaddr
-
 from node.rendezvous.server import Rendezvous
 from node.rendezvous.settings import RendezvousSettings
 from node.system import SystemClock, system_entropy
+from node.transport.hosts import own_hosts, stands_for_all
 from node.vault.errors import StorageFailedError
 from node.vault.process import protect_process
 
@@ -105,12 +104,6 @@ async def _serve(
 
 def _reachable(host: str) -> tuple[str, int] | None:
     """Return an address of this machine where the host stands for all of them."""
-    if host not in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
+    if not stands_for_all(host):
         return None
-    found = [
-        str(address.ip)
-        for adapter in ifaddr.get_adapters()
-        for address in adapter.ips
-        if address.is_IPv4
-    ]
-    return next((one for one in found if not one.startswith("127.")), "127.0.0.1"), 0
+    return next(iter(own_hosts()), "127.0.0.1"), 0

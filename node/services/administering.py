@@ -15,8 +15,9 @@ from typing import Any, Final
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
 from node.services.context import Context
 from node.services.loops import forever
-from node.services.membership import Address, Membership, Outcome
+from node.services.membership import Address, Membership
 from node.services.moments import rfc3339
+from node.services.pending import Outcome
 from node.services.roster_words import sentence
 from protocol.errors import Refused
 from protocol.identity import Identity, fingerprint_words, format_fingerprint

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from node.errors import NodeError
-from node.imaging.pool import MAX_PREVIEW_EDGE, Contents, ImagingError, Ownership
+from node.imaging.formats import RAW
+from node.imaging.pool import MAX_PREVIEW_EDGE, Contents, ImagingError, Ownership, StripError
+from node.imaging.strip.errors import Detail, StripCode
 from node.services.context import Context
 from node.services.copies import Copy, mark_of
 from node.services.entries import draft
@@ -21,6 +24,7 @@ from node.vault.records import grants, library
 from node.vault.records.library import ImageRow
 from protocol.capability.manifest import EVERYTHING, Manifest, undeclared
 from protocol.capability.terms import Terms, parse_rendition
+from protocol.errors import SafelightError
 from protocol.identity import Identity
 from protocol.policy import Allow
 
@@ -111,17 +115,20 @@ class Disclosing:
         """Refuse what would stay not ready for ever: a clean copy of what cannot be cleaned.
 
         NodeError with the code of the refusal, naming the picture. Of many or large pictures only
-        the first are looked at, so that a share returns; ``rendering`` finds the others.
+        the first are looked into, so that a share returns; ``rendering`` finds the others.
         """
         if not any(_is_copied(one) for one in allowed):
             return
+        for image in images:
+            if image.format == RAW:
+                raise _uncleanable(image, StripError(StripCode.UNSUPPORTED, Detail.RAW))
         copy = Copy(version_id=b"", rendition="clean", ownership=ownership)
         chosen: list[ImageRow] = []
         size = 0
         for image in images:
             spec = replace(copy, version_id=image.version_id).spec
             known = await self._context.database.read(
-                lambda db, v=image.version_id, s=spec: grants.rendition_of(db, v, s)  # type: ignore[misc]
+                partial(grants.rendition_of, version_id=image.version_id, spec=spec)
             )
             size += image.size if known is None else 0
             if size > _CHECKED_BYTES and chosen:
@@ -134,11 +141,7 @@ class Disclosing:
             async with places:
                 problem = (await self._look(image, ownership)).problem
             if problem is not None:
-                raise NodeError(
-                    f"{image.name} cannot be shared as a clean copy: {problem}",
-                    code=problem.code,
-                    hint="share a preview of it: --rendition preview",
-                )
+                raise _uncleanable(image, problem)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -207,6 +210,14 @@ class Disclosing:
 def _is_copied(allowed: Allow) -> bool:
     """Say whether what leaves is the coded picture, without what else its file says."""
     return parse_rendition(allowed.rendition).kind == "clean" and not allowed.watermark
+
+
+def _uncleanable(image: ImageRow, problem: SafelightError) -> NodeError:
+    return NodeError(
+        f"{image.name} cannot be shared as a clean copy: {problem}",
+        code=problem.code,
+        hint="share a preview of it: --rendition preview",
+    )
 
 
 def watermark_words(terms: Terms, holder_name: str, now: int) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from node.errors import UsageError
@@ -180,7 +181,7 @@ class Ending:
                     await asyncio.sleep(0.02)
                     for capability_id in list(waiting):
                         grant = await self._context.database.read(
-                            lambda db, c=capability_id: rows.grant(db, c)  # type: ignore[misc]
+                            partial(rows.grant, capability_id=capability_id)
                         )
                         if grant is not None and grant.revocation_seen is not None:
                             waiting.discard(capability_id)

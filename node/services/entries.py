@@ -43,14 +43,9 @@ def draft(
     them, so that they are erased with that one. ``actor`` is the fingerprint of who did it.
     """
     references = references or {}
-    subjects = tuple(
-        Subject(kind=_KINDS[field], reference=value) for field, value in references.items()
-    )
-    owner = subjects[-1] if subjects else Subject(kind="member", reference=about)
-    values = [
-        (field, value, subject)
-        for (field, value), subject in zip(references.items(), subjects, strict=True)
-    ]
+    values = [(field, value, Subject(_KINDS[field], value)) for field, value in references.items()]
+    subjects = tuple([subject for _, _, subject in values])
+    owner = subjects[-1] if subjects else Subject("member", about)
     values += [(field, text.encode(), owner) for field, text in (facts or {}).items()]
     values += [(field, text.encode(), subjects[0]) for field, text in (personal or {}).items()]
     return LogDraft(event=event, actor=actor, subjects=subjects, values=tuple(values), nonce=nonce)

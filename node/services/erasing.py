@@ -314,7 +314,7 @@ class Erasing:
         if self._membership.member(person) is not None:
             done.remains.append(f"{called} is a member: the roster names them while they are")
             if concerned:
-                done.remains.append(f"{len(concerned)} capabilities are to them or from them")
+                done.remains.append(f"capabilities to them or from them: {len(concerned)}")
             return
         stranger = self._context.entropy(len(person))
         for row in concerned:

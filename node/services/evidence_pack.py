@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import csv
 import io
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -346,7 +346,7 @@ class _Archive:
         digest = Sha256()
         for piece in pieces:
             self._file.write(piece)
-            crc, length = zlib.crc32(piece, crc), length + len(piece)
+            crc, length = binascii.crc32(piece, crc), length + len(piece)
             digest.update(piece)
         stored = StoredFile(name=name, length=length, crc=crc)
         end = self._file.tell()

@@ -73,6 +73,7 @@ class Granted:
             "holder": self._membership.name_of(grant.holder),
             "former": self._membership.member(grant.holder) is None,
             "images": grant.image_count,
+            "ready": rows.count_ready(db, grant.capability_id),
             "names": [name for _, name in names[:10]],
             "rights": list(terms.rights),
             "rendition": terms.rendition,

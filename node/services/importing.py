@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from node.errors import NodeError
@@ -56,6 +56,17 @@ class Sidecar:
 
 Failure = dict[str, str]
 """A file that is not imported as JSON has it: path, code, message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What came of one file."""
+
+    image: dict[str, Any]
+    failed: list[Failure]
+    """Sidecars that were left out."""
+    spent: dict[Path, bytes | None]
+    """Sidecars of a moved picture: the SHA-256 of each, None where no sound copy is kept."""
 
 
 def failure(path: Path, code: str, message: str) -> Failure:
@@ -147,12 +158,12 @@ def _sidecars_in(folder: Path) -> dict[str, list[Path]]:
         return found
     for name in names:
         if _is_sidecar(name) and not name.startswith("."):
-            found.setdefault(os.path.splitext(name)[0], []).append(folder / name)  # noqa: PTH122
+            found.setdefault(os.path.splitext(name)[0], []).append(folder / name)  # noqa: PTH122  a name
     return found
 
 
 def _is_sidecar(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SIDECAR_ENDINGS  # noqa: PTH122
+    return os.path.splitext(name)[1].lower() in SIDECAR_ENDINGS  # noqa: PTH122  a name
 
 
 def read_file(path: Path, most: int = _MAX_FILE_BYTES) -> bytes:
@@ -230,3 +241,24 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
         status.st_mtime_ns,
         status.st_ctime_ns,
     )
+
+
+def remove_sidecars(sources: list[Source], imported: dict[Source, Imported]) -> list[Failure]:
+    """Remove each sidecar whose pictures are all gone and have it; return those that stay."""
+    owners: dict[Path, list[Source]] = {}
+    for source in sources:
+        for path in source.sidecars:
+            owners.setdefault(path, []).append(source)
+    stay = []
+    for path, wanted_by in owners.items():
+        if not all(one in imported and imported[one].image["moved"] for one in wanted_by):
+            continue  # It still belongs to a picture that is there.
+        if not all(path in imported[one].spent for one in wanted_by):
+            continue  # It could not be read, which is among what failed.
+        digests = {imported[one].spent[path] for one in wanted_by}
+        digest = digests.pop()
+        if digest is None or digests:
+            stay.append(failure(path, "not_removed", "the vault has no sound copy of it"))
+        elif why := remove_unchanged(path, digest):
+            stay.append(failure(path, "not_removed", why))
+    return stay

@@ -31,7 +31,7 @@ from node.services.witnessing import Witnessing
 from node.vault import log_keys as key_rows
 from node.vault import log_store
 from node.vault.database import WriteTransaction
-from node.vault.records import Connection, get_meta
+from node.vault.records import Connection
 from node.vault.records import grants as rows
 from node.vault.records.grants import GrantRow
 from protocol.audit.checkpoint import Checkpoint
@@ -88,10 +88,10 @@ class Incarnations:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _lost(self) -> None:
+    async def _lost(self) -> None:
         """Take note of a log key of this node that it does not know of."""
         self._witnessing.behind = True
-        self._copied = True
+        await self.load()
         self._told.set()
 
     @property
@@ -199,8 +199,8 @@ class Incarnations:
                     state=State.WARNING,
                     code="new_log",
                     message=f"this node began a new log at {rfc3339(self._begun_at)}, because it "
-                    f"was restored or copied: {self._lapsed} capabilities that it had granted "
-                    "are over",
+                    "was restored or copied, and capabilities that it had granted are over: "
+                    f"{self._lapsed}",
                     hint="safelight shares --reissue grants them anew",
                 )
         return Finding(
@@ -216,12 +216,10 @@ class Incarnations:
 def _read(db: Connection) -> tuple[int, bool, int, int | None]:
     """Return incarnation, whether another node of this name has made keys, lapsed, begin."""
     current = log_store.current(db)
-    newest, seed = db.execute(
-        "SELECT incarnation, seed IS NOT NULL FROM log_keys"
-        " ORDER BY incarnation DESC, epoch DESC LIMIT 1"
-    ).fetchone()
+    (own,) = db.execute("SELECT max(incarnation) FROM log_keys WHERE seed IS NOT NULL").fetchone()
     first = log_store.entry(db, 0, current) if current else None
-    copied = not seed or newest < lost_incarnation(db) or get_meta(db, LOST_META) is not None
+    # A key of the same log that is lost is what any backup lacks. Another log is what it never had.
+    copied = own < max(key_rows.newest_incarnation(db), lost_incarnation(db))
     return current, copied, len(rows.lapsed(db)), None if first is None else first.time
 
 

@@ -10,18 +10,19 @@ import asyncio
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
+from node.errors import AmbiguousError, UnknownError, UsageError
 from node.imaging.likeness import MOST_APART, distance
 from node.imaging.pool import ImagingError, Measured
 from node.services.context import Context
 from node.services.drafts import Drafts
 from node.services.entries import draft
 from node.services.importing import (
-    Failure,
+    Imported,
     ImportFileError,
     Sidecar,
     Source,
@@ -30,6 +31,7 @@ from node.services.importing import (
     name_of,
     read_file,
     read_sidecars,
+    remove_sidecars,
     remove_unchanged,
     shown,
 )
@@ -41,7 +43,7 @@ from node.vault.records import Connection
 from node.vault.records import grants as grant_rows
 from node.vault.records import library as rows
 from node.vault.records.library import BlobRow, ImageRow, SidecarRow
-from protocol.capability.terms import CLASSIFICATIONS
+from protocol.capability.terms import CLASSIFICATIONS, parse_terms_untrusted
 from protocol.errors import SafelightError
 from protocol.identity import clean_text
 from protocol.labels import NO_TEAM
@@ -86,17 +88,6 @@ class _Ready:
     sidecars: list[tuple[SidecarRow, BlobRow]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Imported:
-    """What came of one file."""
-
-    image: dict[str, Any]
-    failed: list[Failure]
-    """Sidecars that were left out."""
-    spent: dict[Path, bytes | None]
-    """Sidecars of a moved picture: the SHA-256 of each, None where no sound copy is kept."""
-
-
 class Library:
     """Imports and finds own pictures."""
 
@@ -126,8 +117,8 @@ class Library:
         """Return the pictures of images and albums as people name them, each once, in order."""
         chosen: dict[bytes, ImageRow] = {}
         for text in map(_nfc, what):
-            albums = await self._context.database.read(lambda db, t=text: rows.find_albums(db, t))  # type: ignore[misc]
-            images = await self._context.database.read(lambda db, t=text: rows.find_images(db, t))  # type: ignore[misc]
+            albums = await self._context.database.read(partial(rows.find_albums, text=text))
+            images = await self._context.database.read(partial(rows.find_images, text=text))
             if len(albums) + len(images) > 1:
                 candidates = [f"album {name} ({one.hex()[:8]})" for one, name in albums]
                 candidates += [f"{name} ({one.hex()[:8]})" for one, name in images]
@@ -135,12 +126,12 @@ class Library:
             if albums:
                 album_id = albums[0][0]
                 ids = await self._context.database.read(
-                    lambda db, a=album_id: rows.album_image_ids(db, a)  # type: ignore[misc]
+                    partial(rows.album_image_ids, album_id=album_id)
                 )
             else:
                 ids = [_only(images, text, "image or album")]
             for image_id in ids:
-                row = await self._context.database.read(lambda db, i=image_id: rows.image(db, i))  # type: ignore[misc]
+                row = await self._context.database.read(partial(rows.image, image_id=image_id))
                 if row is not None:
                     chosen[image_id] = row
         if not chosen:
@@ -151,7 +142,7 @@ class Library:
         """Return the ids of the albums among names as `resolve_many` takes them."""
         found: dict[bytes, None] = {}
         for text in map(_nfc, what):
-            albums = await self._context.database.read(lambda db, t=text: rows.find_albums(db, t))  # type: ignore[misc]
+            albums = await self._context.database.read(partial(rows.find_albums, text=text))
             found |= dict.fromkeys(album_id for album_id, _ in albums)
         return list(found)
 
@@ -220,6 +211,7 @@ class Library:
                         "expires_at": rfc3339(grant.expires_at),
                         "revoked": grant.revoked_at is not None,
                         "opens": grant.opens,
+                        "rights": list(parse_terms_untrusted(grant.terms).rights),
                         "problem": grant_rows.problem_of(db, grant.capability_id, row.image_id),
                     }
                     for grant in grant_rows.holders_of(db, row.image_id)
@@ -299,7 +291,7 @@ class Library:
             move=move,
         )
         sources, failed = await asyncio.to_thread(collect, paths)
-        imported: dict[Source, _Imported] = {}
+        imported: dict[Source, Imported] = {}
         done = 0
         slots = asyncio.Semaphore(_IN_FLIGHT)
 
@@ -320,16 +312,10 @@ class Library:
         except ExceptionGroup as errors:
             # The vault itself, not a file: what was committed stays, the rest is not tried.
             raise errors.exceptions[0] from None
-        if failed and not imported:
-            raise NodeError(
-                f"nothing was imported: {failed[0]['path']}: {failed[0]['message']}",
-                code="nothing_imported",
-                hint=f"{len(failed)} files failed" if len(failed) > 1 else "",
-            )
         for result in imported.values():
             failed += result.failed
         if move:
-            failed += await asyncio.to_thread(_remove_sidecars, sources, imported)
+            failed += await asyncio.to_thread(remove_sidecars, sources, imported)
         images = [imported[source].image for source in sources if source in imported]
         return {"images": images, "failed": failed}
 
@@ -340,7 +326,7 @@ class Library:
         wish = _Wish(album=None, tags=[], classification=classification, provenance=provenance)
         return await self._import_data(data, await asyncio.to_thread(sha256, data), name, wish, ())
 
-    async def _import_source(self, source: Source, wish: _Wish) -> _Imported:
+    async def _import_source(self, source: Source, wish: _Wish) -> Imported:
         data = await asyncio.to_thread(read_file, source.path)
         sidecars, failed = await asyncio.to_thread(read_sidecars, source.sidecars)
         digest = await asyncio.to_thread(sha256, data)
@@ -354,7 +340,7 @@ class Library:
             if not stays:
                 spent = await self._kept_sidecars(image_id, sidecars)
         image |= {"path": shown(source.path), "moved": wish.move and not stays, "stays": stays}
-        return _Imported(image=image, failed=failed, spent=spent)
+        return Imported(image=image, failed=failed, spent=spent)
 
     async def _let_go(self, image_id: bytes, path: Path, digest: bytes) -> str:
         """Remove a file that the vault has; return why it stays, or nothing."""
@@ -626,24 +612,3 @@ def _similar(db: Connection, likeness: bytes | None) -> list[dict[str, str]]:
             nearest[image_id] = (apart, name)
     found = sorted(nearest.items(), key=lambda one: one[1])[:_MOST_SIMILAR]
     return [{"id": image_id.hex(), "name": name} for image_id, (_, name) in found]
-
-
-def _remove_sidecars(sources: list[Source], imported: dict[Source, _Imported]) -> list[Failure]:
-    """Remove each sidecar whose pictures are all gone and have it; return those that stay."""
-    owners: dict[Path, list[Source]] = {}
-    for source in sources:
-        for path in source.sidecars:
-            owners.setdefault(path, []).append(source)
-    stay = []
-    for path, wanted_by in owners.items():
-        if not all(one in imported and imported[one].image["moved"] for one in wanted_by):
-            continue  # It still belongs to a picture that is there.
-        if not all(path in imported[one].spent for one in wanted_by):
-            continue  # It could not be read, which is among what failed.
-        digests = {imported[one].spent[path] for one in wanted_by}
-        digest = digests.pop()
-        if digest is None or digests:
-            stay.append(failure(path, "not_removed", "the vault has no sound copy of it"))
-        elif why := remove_unchanged(path, digest):
-            stay.append(failure(path, "not_removed", why))
-    return stay

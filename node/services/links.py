@@ -47,6 +47,8 @@ class Link:
     """Where this side dialled it; None where the peer dialled, or the rendezvous carries it."""
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     """The member's own greeting has passed: their log is the one they showed before."""
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """The member's own greeting was answered, whatever the answer was; or the session is over."""
     greeted: bool = False
     """Both greetings have passed."""
     number: int = 0

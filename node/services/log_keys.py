@@ -63,7 +63,7 @@ class LogKeyring:
         """Told of a member's statement that contradicts what they showed before."""
         self.on_new: Callable[[bytes], None] = lambda _signed: None
         """Told of a statement of this node that members are to know."""
-        self.on_lost: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], Awaitable[None]] = _unheard
         """Told when a member had a statement of this node that it did not know itself."""
 
     # What is known --------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class LogKeyring:
 
         if (await self._context.database.write(job)).value:
             self._forget_own()
-            self.on_lost()
+            await self.on_lost()
 
     # The own key ----------------------------------------------------------------------------------
 
@@ -282,6 +282,10 @@ def lost_incarnation(db: Connection) -> int:
     """Return the newest incarnation begun elsewhere that does not fit what is known here, or 0."""
     known = get_meta(db, LOST_META)
     return 0 if known is None else int(known)
+
+
+async def _unheard() -> None:
+    """Tell nobody."""
 
 
 async def _nothing(_member: Identity, _error: RemoteError, _signed: bytes) -> None:

@@ -19,7 +19,7 @@ from node.services.membership import Membership
 from node.services.moments import parse_moment, rfc3339
 from node.vault import log_store
 from node.vault.log_store import StoredEntry
-from node.vault.records import Connection, library, log
+from node.vault.records import Connection, held, library, log
 from protocol.audit.entry import EVENTS, Entry, decode_entry_untrusted
 from protocol.errors import EncodingError
 
@@ -37,7 +37,7 @@ class Selection:
     """Which entries are meant."""
 
     subjects: list[tuple[str, bytes]]
-    """(kind, reference) of everything that an entry has to be about."""
+    """(kind, reference) of everything that an entry has to be about, or by whom."""
     since: int | None
     """Unix milliseconds."""
     until: int | None
@@ -145,21 +145,26 @@ class LogReading:
         """Yield the entries that match, then new ones as they are committed, without end."""
         selection = await self.select(who=who, image=image, since=since, until=until, events=events)
 
-        def begin(db: Connection) -> tuple[int, list[dict[str, Any]]]:
+        def begin(db: Connection) -> tuple[tuple[int, int], list[dict[str, Any]]]:
             head, people = log_store.head(db), _people(db)
             found = [self.describe(db, one, people) for one in selection.newest(db, limit)]
-            return 0 if head is None else head.size, found
+            return (log_store.current(db), 0 if head is None else head.size), found
 
         position, first = await self._context.database.read(begin)
         for entry in first:
             yield entry
         while True:
 
-            def query(db: Connection, start: int = position) -> tuple[int, list[dict[str, Any]]]:
-                found = log_store.entries(db, start=start, limit=256)
+            def query(
+                db: Connection, start: tuple[int, int] = position
+            ) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+                log, index = start
+                found = log_store.entries(db, start=index, limit=256, incarnation=log)
                 people = _people(db) if found else {}
                 matching = [one for one in found if selection.has(db, one)]
-                end = found[-1].index + 1 if found else start
+                end = (log, found[-1].index + 1) if found else start
+                if not found and (begun := [n for n in log_store.incarnations(db) if n > log]):
+                    end = (begun[0], 0)
                 return end, [self.describe(db, one, people) for one in matching]
 
             position, new = await self._context.database.read(query)
@@ -205,13 +210,13 @@ class LogReading:
         self, db: Connection, stored: StoredEntry, people: dict[str, bytes]
     ) -> dict[str, Any]:
         """Return an entry in words; ``people`` are fingerprints by pseudonym."""
-        held = log_store.values(db, stored.index, stored.incarnation)
-        references, facts = facts_of({name: one.value for name, one in held.items()})
+        told = log_store.values(db, stored.index, stored.incarnation)
+        references, facts = facts_of({name: one.value for name, one in told.items()})
         try:
             entry: Entry | None = decode_entry_untrusted(stored.entry)
         except EncodingError:
             entry = None  # Verifying says so; what is stored beside it can still be read.
-        gone = [] if entry is None else [one for one in entry.commitments if one not in held]
+        gone = [] if entry is None else [one for one in entry.commitments if one not in told]
         detail = dict(facts)
         for field in ("holder", "issuer", "member"):
             if field in references:
@@ -248,8 +253,7 @@ class LogReading:
 
     def _subject(self, db: Connection, references: dict[str, bytes], gone: list[str]) -> str | None:
         if "image" in references:
-            row = library.image(db, references["image"])
-            return references["image"].hex()[:8] if row is None else row.name
+            return _picture(db, references)
         if "image" in gone:
             return ERASED
         if "capability" in references:
@@ -257,6 +261,15 @@ class LogReading:
         if "member" in references:
             return self._membership.name_of(references["member"])
         return ERASED if {"capability", "member"} & set(gone) else None
+
+
+def _picture(db: Connection, references: dict[str, bytes]) -> str:
+    """Return the name of a picture of this node's own or of one that it holds, or its short id."""
+    image = references["image"]
+    if (own := library.image(db, image)) is not None:
+        return own.name
+    theirs = held.held_image(db, references.get("capability", b""), image)
+    return image.hex()[:8] if theirs is None else theirs.name
 
 
 def _people(db: Connection) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ from node.services.library import Progress
 from node.services.membership import Membership
 from node.services.moments import rfc3339
 from node.vault import log_store
-from node.vault.checks.log_slices import Finding, Job, Slice, Subjects, look
+from node.vault.checks.log_slices import Finding, Job, Slice, Subjects, look, look_at_indexes
 from node.vault.checks.problem import read_index
 from node.vault.connection import SqlConnection
 from node.vault.errors import DamagedError
@@ -77,12 +77,16 @@ class LogVerifying:
         database = self._context.database
         try:
             keys, logs, cosigned = await database.read(self._plan)
-            findings = await self._look([one for log in logs for one in log.slices], progress)
+            findings, unsearchable = await asyncio.gather(
+                self._look([one for log in logs for one in log.slices], progress),
+                asyncio.to_thread(self._look_at_indexes),
+            )
             newest, problems, flagged = await database.read(
                 lambda db: _judge(db, keys, logs, findings)
             )
         except DamagedError as error:
             return self._damaged(error)
+        problems += unsearchable
         cosigners, covered = self._cosigners(keys.origin, cosigned)
         return {
             "ok": not problems,
@@ -168,6 +172,10 @@ class LogVerifying:
         return people, max((row.size for row in found), default=0)
 
     # Looking --------------------------------------------------------------------------------------
+
+    def _look_at_indexes(self) -> list[Problem]:
+        vault = self._context.vault
+        return read_index(vault.home, vault.keys, look_at_indexes)
 
     async def _look(self, slices: list[Slice], progress: Progress) -> dict[Slice, Finding]:
         total = sum(one.end - one.first for one in slices)

@@ -1,29 +1,29 @@
 """The team as this node knows it: founding, adding, joining, and newer rosters.
 
-Belongs here: how the trusted roster changes, a rival of it, versions that lack signatures,
-and their persistence.
-Never here: what the roster says (``standing``), its rules (``protocol.roster``), what
-administrators ask for (``administering``), or connections (``peering``).
+Belongs here: how the trusted roster changes, a rival of it, and their persistence.
+Never here: what the roster says (``standing``), its rules (``protocol.roster``), versions that
+lack signatures (``pending``), what administrators ask for (``administering``), or connections
+(``peering``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-from node.errors import NodeError, UnknownError, UsageError
+from node.errors import NodeError, UsageError
 from node.services.context import Context
+from node.services.pending import Outcome, Pending
 from node.services.roster_words import change_entries, conflict_entry
 from node.services.standing import Standing
 from node.services.whole import whole
 from node.vault.database import WriteTransaction
-from node.vault.records import Connection, outbox
+from node.vault.records import Connection
 from node.vault.records import team as rows
 from protocol.encoding import decode
-from protocol.errors import AuthenticationError, Reason, Refused, RemoteError
+from protocol.errors import AuthenticationError, RemoteError
 from protocol.identity import (
     Identity,
     clean_text,
@@ -35,10 +35,9 @@ from protocol.identity import (
     parse_identity_file_untrusted,
 )
 from protocol.labels import NO_TEAM
-from protocol.limits import MAX_BODY_BYTES, MAX_NAME_BYTES, MAX_ROSTER_UPDATE_BYTES
-from protocol.roster.changes import describe_changes, merge, overrule
+from protocol.limits import MAX_NAME_BYTES, MAX_ROSTER_UPDATE_BYTES
+from protocol.roster.changes import merge, overrule
 from protocol.roster.metadata import (
-    ADMIN,
     ROLES,
     Roster,
     founding_roster,
@@ -47,39 +46,12 @@ from protocol.roster.metadata import (
     sign_roster,
     with_member,
 )
-from protocol.roster.proposal import (
-    Proposal,
-    add_signature,
-    combine_untrusted,
-    parse_proposal_untrusted,
-    propose,
-)
+from protocol.roster.proposal import Proposal
 from protocol.roster.trusted import TrustedRoster
 from protocol.roster.update import join_versions, split_versions_untrusted
 from protocol.roster.welcome import open_welcome_untrusted, seal_welcome
 
 Address = tuple[str, int]
-
-_MOST_PROPOSALS: Final = 16
-"""Pending versions signed by one administrator: bounds what one of them fills a disk with."""
-_MOST_PROPOSAL_BYTES: Final = MAX_BODY_BYTES - 1024
-"""A proposal travels in one message."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of a change of the roster."""
-
-    hash: bytes
-    """Of the version that makes it."""
-    version: int
-    missing: int
-    """Signatures of other administrators that it lacks; 0 where it is in force."""
-
-    @property
-    def pending(self) -> bool:
-        """Whether it waits for other administrators."""
-        return self.missing > 0
 
 
 class Membership(Standing):
@@ -91,17 +63,15 @@ class Membership(Standing):
         trusted: TrustedRoster | None,
         *,
         rival: TrustedRoster | None = None,
-        proposals: dict[bytes, bytes] | None = None,
+        proposals: Sequence[rows.ProposalRow] = (),
     ) -> None:
         super().__init__(context, trusted, rival)
         self._changing = asyncio.Lock()
-        self._proposals = proposals or {}
-        """Hash to the next version that lacks signatures, with those that it has."""
+        self.pending = Pending(context, self, proposals, take=self._accept)
+        """Changed through the methods here alone, which take turns."""
         self._watchers: list[asyncio.Event] = []
         self.changed = asyncio.Event()
         """Set whenever the roster or an address changed; whoever waits clears it."""
-        self.on_proposal: Callable[[bytes], None] = lambda _fingerprint: None
-        """Called with an administrator's fingerprint for whom a proposal waits in the outbox."""
 
     @classmethod
     async def load(cls, context: Context) -> Membership:
@@ -115,7 +85,7 @@ class Membership(Standing):
             context,
             TrustedRoster.load_untrusted(ours) if ours else None,
             rival=TrustedRoster.load_untrusted(theirs) if theirs else None,
-            proposals={row.hash: row.signed for row in proposals},
+            proposals=proposals,
         )
 
     def watch(self) -> asyncio.Event:
@@ -172,7 +142,8 @@ class Membership(Standing):
             if person.fingerprint not in trusted.members:
                 self.may_change()
                 now = self._context.clock.now()
-                outcome = await self._propose(with_member(trusted.roster, person, role, now=now))
+                body = with_member(trusted.roster, person, role, now=now)
+                outcome = await self.pending.propose(body)
                 if outcome.pending:
                     return "pending"
             elif trusted.role_of(person.fingerprint) != role:
@@ -319,117 +290,26 @@ class Membership(Standing):
             self.check_administrator()
             if not urgent:
                 self.may_change()
-            return await self._propose(make(self.trusted))
-
-    async def _propose(self, body: bytes) -> Outcome:
-        local, team_id = self._context.identity, self.team_id
-        wanted = self._asked(parse_roster_untrusted(body, known={})[0])
-        for proposal in self.proposals():
-            if self._asked(proposal.roster) == wanted:
-                signed = self._proposals[proposal.hash]
-                return await self._offer(add_signature(signed, signer=local, team_id=team_id))
-        return await self._offer(propose(body, signer=local, team_id=team_id))
-
-    def _asked(self, roster: Roster) -> tuple[object, ...]:
-        """Return what a version changes, without the times at which it was made."""
-        changes = describe_changes(self.trusted.roster, roster)
-        lasting = [one for one in changes if one.kind != "renewed"]
-        return (roster.parents, *((one.kind, one.fingerprint, one.after) for one in lasting))
+            return await self.pending.propose(make(self.trusted))
 
     def proposals(self) -> list[Proposal]:
         """Return the versions that lack signatures, oldest first."""
-        trusted = self.trusted
-        return [parse_proposal_untrusted(one, trusted) for one in self._proposals.values()]
+        return self.pending.all()
 
     def proposal_adding(self, fingerprint: bytes) -> Outcome | None:
         """Return the proposal by which a person would become a member, or None."""
-        for proposal in self.proposals():
-            changes = describe_changes(self.trusted.roster, proposal.roster)
-            if any(one.kind == "added" and one.fingerprint == fingerprint for one in changes):
-                return _outcome(proposal)
-        return None
+        return self.pending.adding(fingerprint)
 
     async def sign(self, proposal_hash: bytes) -> Outcome:
         """Sign a version that lacks signatures; UnknownError where it is pending no more."""
         async with self._changing:
             self.check_administrator()
-            signed = self._proposals.get(proposal_hash)
-            if signed is None:
-                raise UnknownError("that proposal is pending no more", hint="safelight team show")
-            return await self._offer(
-                add_signature(signed, signer=self._context.identity, team_id=self.team_id)
-            )
+            return await self.pending.sign(proposal_hash)
 
     async def hear_proposal_untrusted(self, member: Identity, signed: bytes) -> None:
         """Take in a version that lacks signatures from another administrator; Refused if bad."""
         async with self._changing:
-            trusted = self.trusted
-            if {trusted.role_of(one) for one in (member.fingerprint, self._context.me)} != {ADMIN}:
-                raise Refused(Reason.POLICY)
-            try:
-                heard = parse_proposal_untrusted(signed, trusted)
-                known = self._proposals.get(heard.hash)
-                together = heard.signed if known is None else combine_untrusted(known, heard.signed)
-            except RemoteError as error:
-                # A version between is missing here: it will have come when they try again.
-                later = error.code == "roster_gap"
-                raise Refused(Reason.NOT_READY if later else Reason.UNKNOWN) from None
-            if member.fingerprint not in heard.signers:
-                raise Refused(Reason.POLICY)
-            if known is None and self._signed_by(member.fingerprint) >= _MOST_PROPOSALS:
-                raise Refused(Reason.POLICY)
-            if together != known:
-                # What is more than they have goes on to everybody.
-                await self._offer(together, ask=together != heard.signed)
-
-    def _signed_by(self, fingerprint: bytes) -> int:
-        return sum(fingerprint in one.signers for one in self.proposals())
-
-    async def _offer(self, signed: bytes, *, ask: bool = True) -> Outcome:
-        """Take a version where enough have signed it, else keep it and ask the others to."""
-        proposal = parse_proposal_untrusted(signed, self.trusted)
-        if proposal.complete:
-            await self._accept(self.trusted.update_untrusted(signed))
-        else:
-            await self._keep(proposal, ask=ask)
-        return _outcome(proposal)
-
-    async def _keep(self, proposal: Proposal, *, ask: bool) -> None:
-        """Store a version that lacks signatures, and queue it for every other administrator."""
-        signed = proposal.signed
-        if len(signed) > _MOST_PROPOSAL_BYTES:
-            raise NodeError(
-                "a roster of so many members is signed by one administrator only",
-                code="limit",
-                hint="safelight team threshold 1",
-            )
-        me, now = self._context.me, self._context.clock.now()
-        known = self._proposals.get(proposal.hash)
-        if known is None and me in proposal.signers and self._signed_by(me) >= _MOST_PROPOSALS:
-            raise UsageError(
-                f"{_MOST_PROPOSALS} of your proposals wait for signatures",
-                hint="let the others sign them: safelight team pending",
-            )
-        asked = [one.fingerprint for one in self.trusted.administrators if one.fingerprint != me]
-        asked = asked if ask else []
-
-        def job(transaction: WriteTransaction) -> None:
-            db = transaction.connection
-            row = rows.ProposalRow(hash=proposal.hash, signed=signed, received_at=now)
-            rows.put_proposal(db, row)
-            if known is not None:
-                outbox.drop_body(db, known)
-            for peer in asked:
-                outbox.put(db, peer=peer, kind="proposal", body=signed, capability_id=None, now=now)
-
-        async def keep() -> None:
-            await self._context.database.write(job)
-            self._proposals[proposal.hash] = signed
-
-        await whole(keep())
-        for peer in asked:
-            self.on_proposal(peer)
-        self._context.events.tell("proposal", proposal=proposal.hash.hex())
+            await self.pending.hear_untrusted(member, signed)
 
     # Two histories ------------------------------------------------------------------------------
 
@@ -486,10 +366,10 @@ class Membership(Standing):
             rival = self._rival_to_join()
             joining = self._joined_by(rival)
             if keep_ours or joining is None:
-                return await self._propose(self._joining_body(rival, keep_ours=keep_ours))
+                body = self._joining_body(rival, keep_ours=keep_ours)
+                return await self.pending.propose(body)
             # Their administrators have joined the two; what is missing is a signature of ours.
-            local, team_id = self._context.identity, self.team_id
-            outcome = await self._offer(add_signature(joining, signer=local, team_id=team_id))
+            outcome = await self.pending.countersign(joining)
             if not outcome.pending and (followed := _follow(self.trusted, rival)) is not None:
                 await self._accept(followed)
             return outcome
@@ -545,7 +425,7 @@ class Membership(Standing):
             rival = None
         gone = {} if before is None else dict(before.members)
         gone = {one: identity for one, identity in gone.items() if one not in trusted.members}
-        dropped = self._proposals.keys() - set(trusted.hashes.values())
+        dropped = self.pending.dropped_by(trusted)
 
         def job(transaction: WriteTransaction) -> None:
             db = transaction.connection
@@ -563,7 +443,7 @@ class Membership(Standing):
         try:
             await self._context.database.write(job)
             self._note_former(gone, trusted.members)
-            self._proposals.clear()
+            self.pending.clear()
             settled = self._rival is not None and rival is None
             self._use(trusted, rival)
         finally:
@@ -579,14 +459,6 @@ class Membership(Standing):
         self.changed.set()
         for watcher in self._watchers:
             watcher.set()
-
-
-def _outcome(proposal: Proposal) -> Outcome:
-    return Outcome(
-        hash=proposal.hash,
-        version=proposal.roster.version,
-        missing=max(proposal.missing_old, proposal.missing_new),
-    )
 
 
 def _numbered(trusted: TrustedRoster) -> list[tuple[int, bytes, bytes]]:

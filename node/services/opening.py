@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from node.services.clock import ClockGuard
@@ -346,7 +347,7 @@ class Opening:
                         )
 
                 if await self._context.database.read(
-                    lambda db, now=now: rows.suppressed_denials(db, now - _MINUTE_MS)  # type: ignore[misc]
+                    partial(rows.suppressed_denials, before=now - _MINUTE_MS)
                 ):
                     await self._context.database.write(job)
                 await asyncio.sleep(1)

@@ -2,18 +2,19 @@
 
 Belongs here: the loops that keep members reached, and the greeting that opens each link.
 Never here: the ways of one attempt (``racing``), which link is preferred (``links``), what is
-said on a link (``incoming``, ``delivery``), or bytes.
+said on a link (``incoming``, ``delivery``), how rosters pass over it (``roster_exchange``), or
+bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet
 
 from node.discovery.directory import Directory, Place, Relay
 from node.errors import UnreachableError
@@ -21,27 +22,20 @@ from node.faults import report_fault
 from node.services.context import Context
 from node.services.links import Link, Links
 from node.services.log_keys import LogKeyring
-from node.services.loops import RETRY_S, forever
+from node.services.loops import forever
 from node.services.membership import Address, Membership
 from node.services.racing import Racing, Wake
+from node.services.roster_exchange import RosterExchange
 from node.services.witnessing import Witnessing
 from node.transport.dialer import open_channel_over
-from node.transport.driver import Reply, Session, SessionClosedError
+from node.transport.driver import Reply, Session
 from node.transport.link import Link as Carrier
 from node.transport.listener import Listener, ListenError
 from node.transport.websocket import WebSocketLink
 from node.vault.database import WriteTransaction
 from node.vault.records import team as rows
-from protocol.errors import (
-    AuthenticationError,
-    Reason,
-    Refused,
-    RemoteError,
-    RemoteProtocolError,
-    SafelightError,
-)
+from protocol.errors import Reason, Refused, SafelightError
 from protocol.identity import Identity
-from protocol.limits import MAX_ROSTER_UPDATE_BYTES
 from protocol.messages import (
     AnnounceLogKey,
     Done,
@@ -51,7 +45,6 @@ from protocol.messages import (
     Request,
     RosterFetch,
     RosterUpdate,
-    Streamed,
 )
 
 __all__ = ["Link", "Peering", "Serve"]
@@ -59,10 +52,9 @@ __all__ = ["Link", "Peering", "Serve"]
 _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 8.0
 _GREETING_TIMEOUT_S: Final = 15.0
-_ROSTER_S: Final = 10.0
-"""How long the versions of a roster may take to come."""
 _FAREWELL_S: Final = 3.0
-"""How long a former member may take to fetch the roster in which they are none."""
+"""How long a former member may take to fetch the roster in which they are none, and somebody who
+refused the greeting to end its own."""
 _STRANGER_S: Final = 10.0
 """How long somebody with an unknown key may take to show a newer roster."""
 
@@ -103,6 +95,7 @@ class Peering:
         self._relay = relay
         self._serve: Serve | None = None
         self._listener: Listener | None = None
+        self._rosters = RosterExchange(membership)
         self._links = Links(context.me, context.clock, spawn=self.spawn)
         self._racing = Racing(
             context,
@@ -119,8 +112,6 @@ class Peering:
         """Sessions whose peer has had its one request."""
         self._leaving: WeakSet[Session] = WeakSet()
         """Sessions of former members, who may still fetch the roster without them."""
-        self._fetching_roster: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-        """By agreement key: a peer that stalls holds up nobody else."""
         self._at_relay: frozenset[bytes] = frozenset()
         self._loading = asyncio.Lock()
         """Held while the directory is read again."""
@@ -213,6 +204,16 @@ class Peering:
         """Say whether there are no dealings with a member because of their log."""
         return self._witnessing.alarms.stopped(fingerprint)
 
+    def check_dealings(self, fingerprint: bytes) -> None:
+        """Raise UnreachableError with the code ``fork`` where there are none with a member."""
+        if self.stopped(fingerprint):
+            raise UnreachableError(
+                f"the log of {self._membership.name_of(fingerprint)} contradicts itself: there are "
+                "no dealings with them",
+                code="fork",
+                hint="safelight audit alarms; then ask that person, in another way than this",
+            )
+
     def _stop_dealings(self, fingerprint: bytes) -> None:
         for link in self._links.get(fingerprint, []):
             # On one that is being greeted there are none, and its other end is told why.
@@ -233,15 +234,9 @@ class Peering:
 
         Its code is ``fork`` where dealings with that member have stopped.
         """
+        self.check_dealings(fingerprint)
         if (link := self.link(fingerprint)) is not None:
             return link
-        if self.stopped(fingerprint):
-            raise UnreachableError(
-                f"the log of {self._membership.name_of(fingerprint)} contradicts itself: there are "
-                "no dealings with them",
-                code="fork",
-                hint="safelight audit alarms; then ask that person, in another way than this",
-            )
         self._wake(fingerprint, fresh=True)
         try:
             async with asyncio.timeout(timeout), self._arrived:
@@ -374,27 +369,15 @@ class Peering:
                         self.spawn(self._tell_former(link))
                 elif link.greeted and link.roster_told < self._membership.version:
                     link.roster_told = self._membership.version
-                    self.spawn(self._tell_one(link))
+                    self.spawn(self._rosters.tell(link.session))
 
     async def _tell_former(self, link: Link) -> None:
         """Let a former member fetch the roster that says so, then end the link."""
         with contextlib.suppress(SafelightError, TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
                 if link.greeted:
-                    await link.session.request(self._my_roster())
+                    await link.session.request(self._rosters.mine())
         await link.session.close()
-
-    async def _tell_one(self, link: Link) -> None:
-        """Tell a member of a newer roster, until they have taken it or the link is gone."""
-        while True:
-            try:
-                await link.session.request(self._my_roster())
-            except SessionClosedError:
-                return
-            except SafelightError:
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
 
     def _tell_log_key(self, signed: bytes) -> None:
         """Tell everybody who is reached of a new log key, before any head that it signs."""
@@ -402,9 +385,6 @@ class Peering:
             for link in links:
                 if link.greeted:
                     self.spawn(link.session.request(AnnounceLogKey(signed=signed)))
-
-    def _my_roster(self) -> RosterUpdate:
-        return RosterUpdate(version=self._membership.version, hash=self._membership.roster_hash)
 
     # Links ----------------------------------------------------------------------------------------
 
@@ -432,7 +412,9 @@ class Peering:
             async with asyncio.timeout(_GREETING_TIMEOUT_S):
                 await self._greet(link)
                 await link.heard.wait()
-        except (SafelightError, TimeoutError):
+        except (SafelightError, TimeoutError) as error:
+            if isinstance(error, Refused):
+                await self._hear_out(link)
             await session.close()
             return False
         if link.greeted or session.closed.is_set():
@@ -449,6 +431,16 @@ class Peering:
         self.on_link(member.fingerprint)
         return True
 
+    async def _hear_out(self, link: Link) -> None:
+        """Let a member who refused the greeting end its own.
+
+        It says which head of this node's log it holds, and that may be why: a node that was
+        restored from a backup learns so by nothing else.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await link.answered.wait()
+
     def _add_link(self, session: Session, member: Identity) -> Link:
         link = Link(session=session, member=member)
         self._links.add(link)
@@ -463,7 +455,7 @@ class Peering:
         except Refused as refusal:
             if refusal.reason is not Reason.NOT_MEMBER:
                 raise
-            await link.session.request(self._my_roster())
+            await link.session.request(self._rosters.mine())
             await link.session.request(hello)
 
     async def _hello(self, fingerprint: bytes) -> Hello:
@@ -481,6 +473,7 @@ class Peering:
 
     async def _forget_when_closed(self, link: Link) -> None:
         await link.session.closed.wait()
+        link.answered.set()
         fingerprint = link.member.fingerprint
         self._links.forget(link)
         self._wake(fingerprint)
@@ -525,7 +518,7 @@ class Peering:
             case RosterUpdate():
                 return await self._take_roster(session, request)
             case RosterFetch():
-                return await self._versions(request)
+                return await self._rosters.versions(request)
             case FetchHead():
                 return await self._witnessing.answer_head(request)
             case FetchLogKeys():
@@ -539,14 +532,10 @@ class Peering:
         assert self._serve is not None, "sessions exist only after start"
         return await self._serve(link, request)
 
-    async def _versions(self, request: RosterFetch) -> Reply:
-        stream = await self._membership.versions_after(request.have_version)
-        return Streamed(length=len(stream)), _once(stream)
-
     async def _hear_stranger(self, session: Session, request: Request) -> Reply:
         """Answer the one request that somebody unknown has; then they are known, or gone."""
         if isinstance(request, RosterFetch) and session in self._leaving:
-            return await self._versions(request)
+            return await self._rosters.versions(request)
         if not isinstance(request, RosterUpdate):
             raise Refused(Reason.NOT_MEMBER)
         if session in self._strangers:
@@ -564,13 +553,16 @@ class Peering:
 
     async def _greeted(self, link: Link, hello: Hello) -> Reply:
         session, member = link.session, link.member
-        await self._hear_roster(session, hello.roster_version, hello.roster_hash)
-        await self._witnessing.check_heads(session, member, hello)
-        link.heard.set()
+        try:
+            await self._rosters.hear(session, hello.roster_version, hello.roster_hash)
+            await self._witnessing.check_heads(session, member, hello)
+            link.heard.set()
+        finally:
+            link.answered.set()
         return Done()
 
     async def _take_roster(self, session: Session, update: RosterUpdate) -> Reply:
-        await self._hear_roster(session, update.version, update.hash)
+        await self._rosters.hear(session, update.version, update.hash)
         member = self._membership.member_by_agreement(session.peer_key)
         if member is None:
             self.spawn(session.close())
@@ -578,63 +570,3 @@ class Peering:
         if not self._link_of(session, member).greeted:
             self.spawn(self._begin(session, member))
         return Done()
-
-    async def _hear_roster(self, session: Session, version: int, roster_hash: bytes) -> None:
-        """Learn what a peer's roster has and ours has not; Refused where it is not good.
-
-        A member with another history of the team stays one: both sides know each other, and
-        what was granted goes on (4.6).
-        """
-        if version > self._membership.version:
-            try:
-                return await self._fetch_roster(session)
-            except Refused as refusal:
-                if refusal.reason is not Reason.POLICY:
-                    raise
-        elif version == 0 or roster_hash in self._membership.trusted.hashes.values():
-            return None
-        if self._membership.member_by_agreement(session.peer_key) is None:
-            raise Refused(Reason.NOT_MEMBER)
-        rival = self._membership.rival
-        if rival is None or rival.hash != roster_hash:
-            await self._fetch_rival(session)
-        return None
-
-    async def _fetch_roster(self, session: Session) -> None:
-        """Fetch and accept the peer's newer roster versions; Refused where they are not good."""
-        stream = await self._roster_after(session, self._membership.version)
-        try:
-            await self._membership.update_untrusted(stream)
-        except (RemoteProtocolError, AuthenticationError):
-            # They may be of another history of the team than the one known here, and be signed
-            # by administrators that only that one has.
-            raise Refused(Reason.POLICY) from None
-        except RemoteError:
-            raise Refused(Reason.NOT_MEMBER) from None
-
-    async def _fetch_rival(self, session: Session) -> None:
-        """Fetch the whole of a member's other history of the team, for people to resolve."""
-        stream = await self._roster_after(session, 0)
-        try:
-            await self._membership.hear_rival_untrusted(stream)
-        except RemoteError:
-            raise Refused(Reason.NOT_MEMBER) from None
-
-    async def _roster_after(self, session: Session, version: int) -> bytes:
-        """Return the stream of a peer's roster versions after one."""
-        lock = self._fetching_roster.setdefault(session.peer_key, asyncio.Lock())
-        try:
-            async with asyncio.timeout(_ROSTER_S), lock:
-                _, stream = await session.request_stream(RosterFetch(have_version=version))
-                received = bytearray()
-                async for piece in stream:
-                    received += piece
-                    if len(received) > MAX_ROSTER_UPDATE_BYTES:
-                        raise Refused(Reason.UNKNOWN, "roster update is over its limit")
-        except TimeoutError:
-            raise Refused(Reason.NOT_READY) from None
-        return bytes(received)
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

@@ -38,6 +38,7 @@ from protocol.capability.manifest import (
 )
 from protocol.capability.statements import (
     Receipt,
+    ReceiptEvent,
     apply_amendment,
     sign_receipt,
     verify_amendment_untrusted,
@@ -240,9 +241,11 @@ class Receiving:
             "received", issuer=opened.issuer.name, capability=terms.capability_id.hex()
         )
 
-    def _receipt(self, transaction: WriteTransaction, row: HeldRow, event: str, now: int) -> None:
+    def _receipt(
+        self, transaction: WriteTransaction, row: HeldRow, event: ReceiptEvent, now: int
+    ) -> None:
         """Queue a signed receipt of this event for the issuer."""
-        receipt = Receipt(event=event, capability_hash=row.capability_hash, time=now)  # type: ignore[arg-type]
+        receipt = Receipt(event=event, capability_hash=row.capability_hash, time=now)
         outbox.put(
             transaction.connection,
             peer=row.issuer,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from node.services.entries import draft
 from node.services.moments import readable
 from node.vault.database import LogDraft
+from protocol.identity import Identity
 from protocol.roster.changes import Change, describe_changes
 from protocol.roster.metadata import parse_signed_roster_untrusted, signed_by_untrusted
 from protocol.roster.trusted import TrustedRoster
@@ -46,14 +47,17 @@ def change_entries(
     before: TrustedRoster | None, after: TrustedRoster, *, about: bytes
 ) -> list[LogDraft]:
     """Return the entries of a newer roster: one for the version, one for each change."""
+    signers = _signers(before or after, after)
     facts = {
         "version": str(after.version),
         "team": after.roster.team_name,
-        "signed_by": _signers(before or after, after),
+        "signed_by": ", ".join(one.name for one in signers),
     }
     if before is not None:
         facts["old"] = f"version {before.version}"
-    entries = [draft("roster_changed", actor=None, about=about, facts=facts)]
+    # Several who sign do it together; then no single one is named.
+    actor = signers[0].fingerprint if len(signers) == 1 else None
+    entries = [draft("roster_changed", actor=actor, about=about, facts=facts)]
     for change in describe_changes(None if before is None else before.roster, after.roster):
         values = {
             "old": _value(change.kind, change.before),
@@ -62,7 +66,7 @@ def change_entries(
         entries.append(
             draft(
                 _EVENTS.get(change.kind, "roster_changed"),
-                actor=None,
+                actor=actor,
                 about=about,
                 references={"member": change.fingerprint} if change.fingerprint else {},
                 facts={
@@ -93,10 +97,10 @@ def _value(kind: str, value: str) -> str:
     return readable(int(value)) if kind == "renewed" else value
 
 
-def _signers(before: TrustedRoster, after: TrustedRoster) -> str:
-    """Return the names of the administrators who signed the newest version."""
+def _signers(before: TrustedRoster, after: TrustedRoster) -> list[Identity]:
+    """Return the administrators who signed the newest version, by name."""
     people = {one.fingerprint: one for one in (*before.administrators, *after.administrators)}
     envelope = parse_signed_roster_untrusted(after.signed_versions[-1])
     under = after.team_id if after.version > 1 else bytes(32)
     valid = signed_by_untrusted(envelope, people.values(), team_id=under)
-    return ", ".join(sorted(people[one].name for one in valid))
+    return sorted((people[one] for one in valid), key=lambda one: one.name)

@@ -1,7 +1,7 @@
-"""Noting in the log that somebody had the log or the vault verified, and how it came out.
+"""Noting in the log that somebody had something verified, and how it came out.
 
 Belongs here: that one entry.
-Never here: verifying (``auditing``, ``vault.check``).
+Never here: verifying (``log_verifying``, ``vault.check``).
 """
 
 from __future__ import annotations

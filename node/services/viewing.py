@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from node.errors import LockedError, TamperedError, UnreachableError, UsageError
-from node.imaging.formats import SNIFF_BYTES, sniff
+from node.errors import TamperedError, UnreachableError, UsageError
+from node.imaging.formats import RAW, RAW_ENDINGS, SNIFF_BYTES, sniff
 from node.imaging.pool import Pixels
 from node.services.context import Context
 from node.services.disclosing import Disclosing
@@ -25,6 +25,7 @@ from node.services.library import Library, Progress
 from node.services.log_keys import LogKeyring
 from node.services.membership import Membership
 from node.services.peering import Peering
+from node.services.pixel_store import PixelStore
 from node.services.receiving import Receiving
 from node.services.witnessing import Witnessing
 from node.transport.driver import Session
@@ -51,12 +52,12 @@ from protocol.capability.opening import (
     sign_open,
     verify_release_untrusted,
 )
-from protocol.capability.statements import Receipt, sign_receipt
+from protocol.capability.statements import Receipt, ReceiptEvent, sign_receipt
 from protocol.capability.terms import Terms, parse_terms_untrusted
 from protocol.encoding import encode
 from protocol.errors import LogError, Reason, Refused, RemoteError
 from protocol.identity import Identity, clean_text
-from protocol.limits import MAX_CLOCK_STEP_BACK_MS, MAX_NAME_BYTES, PIXELS_SHOWN_MS
+from protocol.limits import MAX_CLOCK_STEP_BACK_MS, MAX_NAME_BYTES
 from protocol.messages import OpenRequest, Released
 from protocol.policy import GUEST, usable_rights
 from protocol.primitives import sha256
@@ -71,15 +72,6 @@ _ANSWER_S: Final = 20.0
 
 _CHECKS_KEPT: Final = 256
 """Outcomes of checks that may still be asked for."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Shown:
-    """An opened picture, held in memory only."""
-
-    capability_id: bytes
-    data: bytes = field(repr=False)
-    timer: asyncio.TimerHandle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,57 +90,6 @@ class _Opened:
     manifest: Manifest
     release: VerifiedRelease
     data: bytes = field(repr=False)
-
-
-class PixelStore:
-    """Opened pictures in memory, dropped on close, lock, revocation, expiry or after 15 minutes."""
-
-    def __init__(self) -> None:
-        self._shown: dict[bytes, _Shown] = {}
-        self._closed = False
-
-    def keep(self, open_id: bytes, capability_id: bytes, data: bytes, *, left: int) -> None:
-        """Hold a picture until one of the reasons to drop it; it expires in ``left`` ms.
-
-        Raises LockedError where the node was locked while the picture was being opened.
-        """
-        if self._closed:
-            raise LockedError("the vault was locked meanwhile", hint="safelight unlock")
-        self.drop(open_id)
-        seconds = max(0, min(left, PIXELS_SHOWN_MS)) / 1000
-        timer = asyncio.get_running_loop().call_later(seconds, self.drop, open_id)
-        self._shown[open_id] = _Shown(capability_id=capability_id, data=data, timer=timer)
-
-    def data(self, open_id: bytes) -> bytes | None:
-        """Return an opened picture's encoded bytes, or None once dropped."""
-        shown = self._shown.get(open_id)
-        return None if shown is None else shown.data
-
-    def drop(self, open_id: bytes) -> None:
-        """Drop one picture."""
-        shown = self._shown.pop(open_id, None)
-        if shown is not None:
-            shown.timer.cancel()
-
-    def drop_capability(self, capability_id: bytes) -> None:
-        """Drop every picture of a capability."""
-        for open_id, shown in list(self._shown.items()):
-            if shown.capability_id == capability_id:
-                self.drop(open_id)
-
-    def close(self) -> None:
-        """Drop everything and take nothing more: the node is locked."""
-        self._closed = True
-        self.drop_all()
-
-    def open(self) -> None:
-        """Take pictures again."""
-        self._closed = False
-
-    def drop_all(self) -> None:
-        """Drop everything."""
-        for open_id in list(self._shown):
-            self.drop(open_id)
 
 
 class Viewing:
@@ -289,6 +230,8 @@ class Viewing:
         if terms.not_before > self._context.clock.now() + 120_000:
             raise Refused(Reason.NOT_YET, "that capability is not valid yet")
         lock = self._opening.setdefault(row.capability_id + image.image_id, asyncio.Lock())
+        # Before waiting for what will not come.
+        self._peering.check_dealings(row.issuer)
         async with lock:
             image = await self._receiving.wait_ready(row, image.image_id, wait)
             blob_id = await self._receiving.ensure_ciphertext(row, image)
@@ -450,15 +393,16 @@ class Viewing:
         image_id: bytes,
         open_id: bytes,
         release: VerifiedRelease,
-        event: str,
+        event: ReceiptEvent,
         issuer: Identity,
         *,
         head: bytes | None = None,
+        facts: dict[str, str] | None = None,
     ) -> None:
         """Log what was done here, and queue the signed receipt for the issuer's log."""
         now = self._context.clock.now()
         receipt = Receipt(
-            event=event,  # type: ignore[arg-type]
+            event=event,
             capability_hash=row.capability_hash,
             image_id=image_id,
             open_id=open_id,
@@ -496,6 +440,7 @@ class Viewing:
                         "origin": release.checkpoint.origin,
                         "index": str(release.entry.seq),
                         "leaf": release.leaf_hash.hex(),
+                        **(facts or {}),
                     },
                 )
             )
@@ -565,6 +510,10 @@ class Viewing:
                 "what was opened is no picture that this version knows; nothing was written",
                 hint="tell the issuer",
             )
+        if form in ("tiff", RAW) and opened.manifest.format == RAW:
+            # Most raw files begin as a TIFF does, and programs know them by their maker's ending.
+            ending = Path(image.name).suffix[1:].lower()
+            form = ending if ending in RAW_ENDINGS else RAW
         stem = clean_text(Path(image.name).stem, MAX_NAME_BYTES - len(form) - 1) or "picture"
         name = f"{stem}.{form}"
         if out is not None:
@@ -584,7 +533,13 @@ class Viewing:
             )
             kept = {"path": None, "image": imported["id"]}
         await self._log_with_receipt(
-            row, image.image_id, opened.open_id, opened.release, "saved", issuer
+            row,
+            image.image_id,
+            opened.open_id,
+            opened.release,
+            "saved",
+            issuer,
+            facts={"to": "vault" if out is None else "folder"},
         )
         return {
             **kept,

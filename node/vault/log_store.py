@@ -127,16 +127,19 @@ def node_reader(db: Connection, incarnation: int | None = None) -> tree.Read:
     incarnation = _or_current(db, incarnation)
 
     def read(level: int, position: int) -> bytes:
-        if level:
-            sql = "SELECT hash FROM log_nodes WHERE incarnation = ? AND level = ? AND position = ?"
-            row = db.execute(sql, (incarnation, level, position)).fetchone()
-        else:
-            sql = "SELECT leaf_hash FROM log_entries WHERE incarnation = ? AND log_index = ?"
-            row = db.execute(sql, (incarnation, position)).fetchone()
-        if row is None:
+        # A node stands beside the entry that completes it, behind those below it.
+        row = db.execute(
+            "SELECT substr(hashes, ?, ?) FROM log_entries WHERE incarnation = ? AND log_index = ?",
+            (
+                level * tree.HASH_BYTES + 1,
+                tree.HASH_BYTES,
+                incarnation,
+                ((position + 1) << level) - 1,
+            ),
+        ).fetchone()
+        if row is None or len(row[0]) != tree.HASH_BYTES:
             raise DamagedError("index", f"the log's tree lacks node {level}/{position}")
-        (value,) = row
-        return bytes(value)
+        return bytes(row[0])
 
     return read
 
@@ -207,15 +210,16 @@ def values(db: Connection, index: int, incarnation: int | None = None) -> dict[s
 
 def _open_value(place: bytes, index: int, name: str, sealed: bytes, subject_key: bytes) -> Value:
     try:
-        return open_sealed(Aead(subject_key), place, name, sealed)
+        salt, value = open_sealed(Aead(subject_key), place, name, sealed)
+        return Value(salt=salt, value=value)
     except AuthenticationError:
         raise DamagedError("index", f"field {name} of log entry {index}") from None
 
 
-def open_sealed(cipher: Aead, place: bytes, name: str, sealed: bytes) -> Value:
-    """Return what `seal_value` sealed, or raise AuthenticationError."""
+def open_sealed(cipher: Aead, place: bytes, name: str, sealed: bytes) -> tuple[bytes, bytes]:
+    """Return the salt and the value that `seal_value` sealed, or raise AuthenticationError."""
     plaintext = cipher.open(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place + name.encode())
-    return Value(salt=plaintext[:SALT_BYTES], value=plaintext[SALT_BYTES:])
+    return plaintext[:SALT_BYTES], plaintext[SALT_BYTES:]
 
 
 def pseudonyms(db: Connection, kind: str) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ reading (``log_store``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from node.vault import log_keys
@@ -46,29 +46,36 @@ SignLogKey = Callable[[LogKeyStatement], bytes]
 """Signs a statement about a log key with the identity key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A person, picture, capability or album that an entry is about."""
+class Subject(NamedTuple):
+    """A person, picture, capability or album that an entry is about.
+
+    A tuple, because every entry makes some and looks them up.
+    """
 
     kind: str
     """``member``, ``image``, ``capability`` or ``album``; ``log`` is the node's own log."""
-    reference: bytes = field(repr=False)
+    reference: bytes
     """Its fingerprint or id; a log's origin."""
 
+    def __repr__(self) -> str:
+        return f"Subject(kind={self.kind!r})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogDraft:
+
+class LogDraft(NamedTuple):
     """What is to be logged, before it has a place and a time."""
 
     event: str
     """One of ``protocol.audit.entry.EVENTS``."""
-    actor: bytes | None = field(default=None, repr=False)
+    actor: bytes | None = None
     """Fingerprint of who did it; None is this node itself."""
     subjects: tuple[Subject, ...] = ()
-    values: tuple[tuple[str, bytes, Subject], ...] = field(default=(), repr=False)
+    values: tuple[tuple[str, bytes, Subject], ...] = ()
     """(field name, value, whose erasure erases it); the entry itself only commits to them."""
-    nonce: bytes | None = field(default=None, repr=False)
+    nonce: bytes | None = None
     """16 bytes; None draws them."""
+
+    def __repr__(self) -> str:
+        return f"LogDraft(event={self.event!r})"
 
 
 class _Pending(NamedTuple):
@@ -77,8 +84,8 @@ class _Pending(NamedTuple):
     event: str
     entry: bytes
     leaf: bytes
-    values: list[tuple[int, str, int, bytes]]
-    """Rows of ``log_values``, without the incarnation."""
+    values: list[tuple[int, int, str, int, bytes]]
+    """Rows of ``log_values``."""
 
 
 class _Log(NamedTuple):
@@ -108,8 +115,8 @@ class LogWriter:
         self._connection = connection
         self._entropy = entropy
         self._pending: list[_Pending] = []
-        self._known: dict[tuple[str, bytes], _Known] = {}
-        self._learned: list[tuple[str, bytes]] = []
+        self._known: dict[Subject, _Known] = {}
+        self._learned: list[Subject] = []
         """Subjects of the running transaction, which the database may yet forget."""
         self._durable = _load(connection, signer)
         self._log = self._durable
@@ -150,8 +157,8 @@ class LogWriter:
 
         Raises LocalError or LimitError for a draft that makes no entry.
         """
-        index = self.size
-        place = place_of(self._log.signer.incarnation, index)
+        incarnation, index = self._log.signer.incarnation, self.size
+        place = place_of(incarnation, index)
         random = self._entropy(_ENTRY_NONCE_BYTES + len(draft.values) * _VALUE_BYTES)
         commitments = {}
         values = []
@@ -160,23 +167,22 @@ class LogWriter:
             salt = random[start : start + SALT_BYTES]
             nonce = random[start + SALT_BYTES : start + _VALUE_BYTES]
             start += _VALUE_BYTES
-            known = self._subject(subject.kind, subject.reference)
+            known = self._subject(subject)
             commitments[name] = commitment(salt, name, value).hex()
             sealed = seal_value(known.cipher, nonce, place, name, salt, value)
-            values.append((index, name, known.subject_id, sealed))
+            values.append((incarnation, index, name, known.subject_id, sealed))
         if len(commitments) != len(values):
             raise LocalError("an entry commits to each field once")
         entry = encode_entry(
             Entry(
-                actor="" if draft.actor is None else self._subject("member", draft.actor).pseudonym,
+                actor=""
+                if draft.actor is None
+                else self._subject(Subject("member", draft.actor)).pseudonym,
                 commitments=commitments,
                 event=draft.event,
                 nonce=(draft.nonce or random[:_ENTRY_NONCE_BYTES]).hex(),
                 seq=index,
-                subjects=tuple(
-                    self._subject(subject.kind, subject.reference).pseudonym
-                    for subject in draft.subjects
-                ),
+                subjects=tuple([self._subject(subject).pseudonym for subject in draft.subjects]),
                 time=now,
             )
         )
@@ -257,15 +263,15 @@ class LogWriter:
         """Take back what the running transaction did since mark."""
         pending, learned = mark
         del self._pending[pending:]
-        for name in self._learned[learned:]:
-            self._known.pop(name, None)
+        for subject in self._learned[learned:]:
+            self._known.pop(subject, None)
         del self._learned[learned:]
         # Whoever changes the key or the log is alone in its transaction.
         self._log, self._next_signer = self._durable, None
 
     def forget(self, kind: str, reference: bytes) -> None:
         """Keep no key of a subject whose row was deleted; its next entry makes another one."""
-        self._known.pop((kind, reference), None)
+        self._known.pop(Subject(kind, reference), None)
 
     def flush(self) -> None:
         """Write the transaction's entries, nodes and signed head; the caller commits.
@@ -275,10 +281,13 @@ class LogWriter:
         if not self._pending:
             return
         frontier = self._log.frontier.copy()
-        nodes = [node for entry in self._pending for node in frontier.append(entry.leaf)]
+        hashes = [
+            b"".join([one.leaf, *(node for _, _, node in frontier.append(one.leaf))])
+            for one in self._pending
+        ]
         note = _signed(frontier, self._log.signer)
         clock = self.clock_high_water
-        self._write(nodes, frontier.size, note, clock)
+        self._write(hashes, frontier.size, note, clock)
         if self._next_signer is not None:
             assert note == self._next_signer.closing, "nothing follows what closes an epoch"
         self._flushed = (_Log(self._next_signer or self._log.signer, frontier, note), clock)
@@ -295,26 +304,20 @@ class LogWriter:
         self._flushed = None
         self.cut((0, 0))
 
-    def _write(
-        self, nodes: Sequence[tuple[int, int, bytes]], size: int, note: bytes, clock: int
-    ) -> None:
+    def _write(self, hashes: Sequence[bytes], size: int, note: bytes, clock: int) -> None:
         incarnation = self._log.signer.incarnation
         self._connection.executemany(
-            "INSERT INTO log_entries (incarnation, log_index, time, event, entry, leaf_hash)"
+            "INSERT INTO log_entries (incarnation, log_index, time, event, hashes, entry)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (incarnation, one.seq, one.time, one.event, one.entry, one.leaf)
-                for one in self._pending
+                (incarnation, one.seq, one.time, one.event, nodes, one.entry)
+                for one, nodes in zip(self._pending, hashes, strict=True)
             ],
         )
         self._connection.executemany(
             "INSERT INTO log_values (incarnation, log_index, field, subject_id, sealed)"
             " VALUES (?, ?, ?, ?, ?)",
-            [(incarnation, *value) for one in self._pending for value in one.values],
-        )
-        self._connection.executemany(
-            "INSERT INTO log_nodes (incarnation, level, position, hash) VALUES (?, ?, ?, ?)",
-            [(incarnation, *node) for node in nodes],
+            [value for one in self._pending for value in one.values],
         )
         self._connection.execute(
             "INSERT INTO log_head (incarnation, size, note) VALUES (?, ?, ?)"
@@ -324,27 +327,26 @@ class LogWriter:
         if clock > self._clock:
             set_meta(self._connection, CLOCK_META, clock.to_bytes(8, "big"))
 
-    def _subject(self, kind: str, reference: bytes) -> _Known:
+    def _subject(self, subject: Subject) -> _Known:
         """Return a subject, whose key is made with its first entry."""
-        name = (kind, reference)
-        known = self._known.get(name)
-        return self._learn(name) if known is None else known
+        known = self._known.get(subject)
+        return self._learn(subject) if known is None else known
 
-    def _learn(self, name: tuple[str, bytes]) -> _Known:
+    def _learn(self, subject: Subject) -> _Known:
         row = self._connection.execute(
-            "SELECT subject_id, key FROM log_subjects WHERE kind = ? AND reference = ?", name
+            "SELECT subject_id, key FROM log_subjects WHERE kind = ? AND reference = ?", subject
         ).fetchone()
         if row is None:
             row = self._connection.execute(
                 "INSERT INTO log_subjects (kind, reference, key) VALUES (?, ?, ?)"
                 " RETURNING subject_id, key",
-                (*name, self._entropy(KEY_BYTES)),
+                (*subject, self._entropy(KEY_BYTES)),
             ).fetchone()
         subject_id, key = row
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        known = self._known[name] = _Known(subject_id, Aead(key), pseudonym(key).hex())
-        self._learned.append(name)
+        known = self._known[subject] = _Known(subject_id, Aead(key), pseudonym(key).hex())
+        self._learned.append(subject)
         return known
 
 

@@ -2,7 +2,7 @@
 
 Belongs here: the two paths, exact statuses and bodies, bounds on requests.
 Never here: the decision (``protocol.audit.witness``), storing (``services.cosigning``), or whether
-to listen (``services.serving``).
+to listen (``services.outside``).
 
     POST <prefix>/add-checkpoint                     200 cosignature lines, or 400 403 404 409 422
     GET  <prefix>/<hex SHA-256 of origin>/checkpoint 200 the head held, or 404

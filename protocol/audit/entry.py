@@ -10,6 +10,7 @@ Format: docs/spec/audit-entry.md.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from typing import Final
@@ -124,7 +125,7 @@ def encode_entry(entry: Entry) -> bytes:
     if len(data) > MAX_ENTRY_BYTES:
         raise LimitError(f"entry: {len(data)} bytes, at most {MAX_ENTRY_BYTES} allowed")
     try:
-        scan_entry_untrusted(data)
+        _own.scan_untrusted(data)
     except EncodingError as error:
         raise LocalError(str(error)) from None
     return data
@@ -196,6 +197,10 @@ class EntryScanner:
         return numbers
 
 
+_own: Final = EntryScanner()
+"""Knows the shapes of the entries that this process writes."""
+
+
 def _shape_of(entry: bytes) -> re.Pattern[bytes]:
     """Return the pattern of all entries that differ from this one in digits only."""
     pattern = _HEX_VALUE.sub(lambda value: b'".{%d}"' % (len(value[0]) - 2), re.escape(entry))
@@ -209,9 +214,15 @@ def commitment(salt: bytes, field: str, value: bytes) -> bytes:
     says nothing, with both it proves the value. LocalError for another size of salt or a field
     that is no field name.
     """
-    name = field.encode()
     if len(salt) != SALT_BYTES:
         raise LocalError("the salt of a commitment is 32 bytes")
+    return sha256(COMMIT_LOG_VALUE + salt + _field_name(field) + value)
+
+
+@functools.lru_cache(maxsize=256)
+def _field_name(field: str) -> bytes:
+    """Return a field's name as commitments have it, with the byte that ends it."""
+    name = field.encode()
     if not _IS_FIELD.fullmatch(name):
         raise LocalError("a field name is 1 to 32 of a-z, 0-9 and _, a letter first")
-    return sha256(COMMIT_LOG_VALUE + salt + name + b"\x00" + value)
+    return name + b"\x00"

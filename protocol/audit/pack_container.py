@@ -12,9 +12,9 @@ Format: docs/spec/evidence-pack.md, section 3.
 
 from __future__ import annotations
 
+import binascii
 import re
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -87,7 +87,7 @@ def read_container_untrusted(data: memoryview) -> dict[str, memoryview]:
         if position > start or file.name in files:
             raise _malformed("a file stands there twice, or ends too late")
         files[file.name] = data[begin:position]
-        if zlib.crc32(files[file.name]) != file.crc:
+        if binascii.crc32(files[file.name]) != file.crc:
             raise _malformed(f"{file.name} has a wrong checksum")
     if position != start or data[at:] != _end(count, at - start, start):
         raise _malformed("it holds more than its files")

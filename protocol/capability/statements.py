@@ -9,7 +9,7 @@ Specification: docs/spec/capability.md, section 8.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -50,10 +50,14 @@ class Revocation(
     time: Time
 
 
+ReceiptEvent: TypeAlias = Literal["received", "opened", "saved", "revocation_seen"]
+"""What a holder gives its word for."""
+
+
 class Receipt(msgspec.Struct, frozen=True, tag="receipt", forbid_unknown_fields=True, kw_only=True):
     """The holder's word of what it received, opened, saved or was told."""
 
-    event: Literal["received", "opened", "saved", "revocation_seen"]
+    event: ReceiptEvent
     capability_hash: Hash
     image_id: Id | None = None
     """``opened`` and ``saved`` only, as is all that follows but the time."""

@@ -317,11 +317,7 @@ class Joiner(_Side):
 
     def _on_verdict_untrusted(self, data: bytes) -> None:
         plaintext = self._verdict_cipher().decrypt_with_ad(b"", data)
-        verdict: Verdict = decode(
-            Verdict,  # type: ignore[arg-type]
-            plaintext,
-            limit=MAX_JOINING_MESSAGE_BYTES,
-        )
+        verdict: Verdict = decode(Verdict, plaintext, limit=MAX_JOINING_MESSAGE_BYTES)
         if isinstance(verdict, Declined):
             if verdict.reason not in _REASONS:
                 raise UnsupportedError("joining: a reason this build does not know")

@@ -208,7 +208,8 @@ ServerRequest: TypeAlias = Ring | Present | MailWaiting
 
 def decode_node_request_untrusted(body: bytes) -> NodeRequest:
     """Decode what a node asks of the rendezvous; EncodingError for anything else."""
-    return decode(NodeRequest, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+    request: NodeRequest = decode(NodeRequest, body, limit=MAX_BODY_BYTES)
+    return request
 
 
 def decode_node_answer_untrusted(body: bytes) -> Done:
@@ -218,9 +219,11 @@ def decode_node_answer_untrusted(body: bytes) -> Done:
 
 def decode_server_request_untrusted(body: bytes) -> ServerRequest:
     """Decode what the rendezvous asks of a node; EncodingError for anything else."""
-    return decode(ServerRequest, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+    request: ServerRequest = decode(ServerRequest, body, limit=MAX_BODY_BYTES)
+    return request
 
 
 def decode_server_answer_untrusted(body: bytes) -> ServerAnswer:
     """Decode how the rendezvous answers a node; EncodingError for anything else."""
-    return decode(ServerAnswer, body, limit=MAX_BODY_BYTES)  # type: ignore[arg-type]
+    answer: ServerAnswer = decode(ServerAnswer, body, limit=MAX_BODY_BYTES)
+    return answer

@@ -1,7 +1,7 @@
 """A rendezvous that speaks the protocol and means harm: the real server, parts of it replaced.
 
 Belongs here: what it hears, scripted answers, what becomes of frames in circuits, and ends of
-circuits that it keeps for itself.
+circuits that it keeps for itself; who meets it, and what it is never told of them.
 Never here: what a node must do about it (the tests), or a second implementation of a server.
 """
 
@@ -28,6 +28,7 @@ from node.transport.link import Link
 from node.transport.websocket import WebSocketLink
 from protocol.encoding import encode
 from protocol.errors import Reason, Refused, SafelightError
+from protocol.identity import Seeds, format_fingerprint, make_identity
 from protocol.labels import NO_TEAM
 from protocol.rendezvous.address import parse_rendezvous_address
 from protocol.rendezvous.messages import NO_CALLER, Call, Circuit, Deposit, Ring
@@ -245,3 +246,31 @@ def raw(data: bytes) -> Any:
     made = msgspec.Raw(data)
     assert encode(made) == data
     return made
+
+
+def stranger(name: str = "the server's own") -> Any:
+    """Return an identity that is in no team."""
+    return make_identity(Seeds.generate(system_entropy), name=name, now=CLOCK.now())
+
+
+async def share_ready(alice: Person, bob: Person, **terms: Any) -> str:
+    """Share a picture of a few frames of ciphertext; return the capability once it is ready."""
+    (image,) = await alice.import_pictures(1, size=(1600, 1067))
+    (shared,) = await alice.share([image["id"]], [bob.name], rendition="preview:1500", **terms)
+    await bob.wait_ready(shared["id"])
+    return str(shared["id"])
+
+
+def canaries(person: Person) -> list[bytes]:
+    """Return what no rendezvous is told of a person."""
+    public = person.node.context.identity.public
+    host, port = person.node.peering.listening[0]
+    return [
+        public.fingerprint,
+        public.log_key,
+        public.cosigning_key,
+        format_fingerprint(public.fingerprint).encode(),
+        person.name.encode(),  # long: ciphertext has every three letters now and then
+        f"{host}:{port}".encode(),
+        b"Test team",
+    ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+import pytest
 
 from node.system import SystemClock, system_entropy
 from node.transport.dialer import dial
@@ -103,6 +104,14 @@ class Log:
         """Return a log that goes on from here on its own: a fork."""
         fork = Log(self._local)
         fork.entries = list(self.entries)
+        return fork
+
+    def fork(self, size: int, *, grown: int = 0) -> Log:
+        """Return one that has the first so many of these entries, and others after them."""
+        fork = Log(self._local)
+        fork.entries = self.entries[:size]
+        for _ in range(grown):
+            fork.append()
         return fork
 
     def append(self, event: str = "imported", nonce: bytes | None = None) -> int:
@@ -553,3 +562,13 @@ async def receive_grant(mallory: Mallory, count: int = 1) -> list[Manifest]:
         while len(mallory.manifests) < count:
             await asyncio.sleep(0.02)
     return mallory.manifests
+
+
+async def show_two_histories(mallory: Mallory, person: Person) -> None:
+    """Show somebody a log of 5 entries and more, then one that is not the same."""
+    for _ in range(5):
+        mallory.log.append()
+    await mallory.dial(person)
+    mallory.log = mallory.log.fork(3, grown=9)
+    with pytest.raises(Refused):
+        await mallory.dial(person)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -112,9 +113,9 @@ async def test_row_40_a_stranger_who_says_nothing_is_hung_up_on(
             await eve.close()
 
 
-async def _quietly(request: object) -> None:
+async def _quietly(request: Awaitable[object]) -> None:
     with contextlib.suppress(SafelightError):
-        await request  # type: ignore[misc]
+        await request
 
 
 # Members ------------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ async def test_row_41_alarms_do_not_fill_the_log(tmp_path: Path) -> None:
         assert 1 <= len(await bob.events("witness_alarm")) <= 10
 
 
-def _short(mallory: Mallory):  # type: ignore[no-untyped-def]
+def _short(mallory: Mallory) -> Callable[[Session, Request], Awaitable[Reply]]:
     async def answer(_session: Session, _request: Request) -> Reply:
         return Head(note=mallory.log.head(3), proof=())
 
@@ -274,7 +275,7 @@ async def test_a_peer_that_answers_nonsense_once_is_delivered_to_later(tmp_path:
         def corrupted(request_id: int, body: bytes, *, stream_follows: bool = False) -> None:
             send_answer(request_id, b"\xc1" if nonsense else body, stream_follows=stream_follows)
 
-        session._connection.send_answer = corrupted  # type: ignore[method-assign]
+        session._connection.send_answer = corrupted  # type: ignore[method-assign]  # a bad peer
         (image,) = await alice.import_pictures(1)
         await alice.share([image["id"]], ["mallory"])
         await asyncio.sleep(0.7)

@@ -237,7 +237,7 @@ async def test_row_39_random_answers_of_a_member_leave_the_node_serving(
                         body = numbers.randbytes(numbers.choice((0, 1, 40, 4096)))
                     send(request_id, body, stream_follows=stream_follows)
 
-                session._connection.send_answer = corrupted  # type: ignore[method-assign]
+                session._connection.send_answer = corrupted  # type: ignore[method-assign]  # a bad peer
                 forged = mallory.forge(bob)
                 for message in (
                     mallory.roster_update(),

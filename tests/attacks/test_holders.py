@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from node.vault import log_store
 from node.vault.records import grants as grant_rows
 from protocol.audit.checkpoint import origin_of
 from protocol.audit.tree import leaf_hash
-from protocol.capability.statements import Receipt, sign_receipt
+from protocol.capability.statements import Receipt, ReceiptEvent, sign_receipt
 from protocol.identity import sign_statement
 from protocol.labels import SignatureType
 from protocol.messages import (
@@ -52,12 +53,12 @@ async def granted_to(alice: Person, mallory: Mallory, **terms: object) -> str:
     return str(granted["id"])
 
 
-def receipt(mallory: Mallory, event: str, **fields: object) -> DeliverStatement:
+def receipt(mallory: Mallory, event: ReceiptEvent, **fields: Any) -> DeliverStatement:
     made = Receipt(
-        event=event,  # type: ignore[arg-type]
+        event=event,
         capability_hash=mallory.manifests[0].capability_hash,
         time=0,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     return DeliverStatement(
         statement="receipt", signed=sign_receipt(made, holder=mallory.local, team_id=mallory.team)
@@ -100,7 +101,7 @@ async def test_row_25_a_storm_of_redeliveries_does_not_fill_the_log(tmp_path: Pa
 
 @pytest.mark.parametrize("event", ["received", "saved", "opened", "revocation_seen"])
 async def test_a_replayed_receipt_changes_nothing_and_adds_no_entry(
-    tmp_path: Path, event: str
+    tmp_path: Path, event: ReceiptEvent
 ) -> None:
     async with team(tmp_path, "alice") as (alice,), enlisted(alice) as mallory:
         session = await mallory.dial(alice)

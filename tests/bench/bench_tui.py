@@ -3,7 +3,8 @@
 Belongs here: the real program and a real node as processes; what a person waits for.
 Never here: assertions; tests/tui holds what must be true.
 
-A key is settled when nothing more is written for a while: the time is that of the last byte.
+A key is settled when nothing more is written for a tenth of a second: the time is that of the
+last byte. (What the side panel asks about a picture comes only once the cursor has rested longer.)
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ ROWS: Final = 40
 STARTS: Final = 7
 PRESSES: Final = 40
 _TOGETHER: Final = 5_000
-_QUIET_S: Final = 0.25
+_QUIET_S: Final = 0.4
+_PAUSE_S: Final = 0.1
 _PATIENCE_S: Final = 60
 _PROGRAM: Final = "from tui.start import main; main()"
 
@@ -176,16 +178,16 @@ class Terminal:
         raise TimeoutError(f"{text!r} did not appear")
 
     def settle(self, begin: float, quiet: float = _QUIET_S) -> tuple[float, float, int]:
-        """Wait until nothing more is written; return ms to the first and last byte, and bytes."""
+        """Wait until nothing more is written; return ms to the first and last byte, and bytes.
+
+        The last byte is the one before the first pause.
+        """
         deadline = time.perf_counter() + _PATIENCE_S
         while time.perf_counter() < deadline:
             seen = self.since(begin)
             last = seen[-1][0] if seen else begin
             if time.perf_counter() - last > (quiet if seen else 4 * quiet):
-                if not seen:
-                    return 0.0, 0.0, 0
-                size = sum(len(piece) for _, piece in seen)
-                return (seen[0][0] - begin) * 1000, (last - begin) * 1000, size
+                return _burst(seen, begin)
             time.sleep(0.005)
         raise TimeoutError("the program writes without an end")
 
@@ -222,6 +224,18 @@ class Terminal:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _burst(seen: list[tuple[float, bytes]], begin: float) -> tuple[float, float, int]:
+    """Return ms to the first and last byte before the first pause, and bytes till then."""
+    if not seen:
+        return 0.0, 0.0, 0
+    last, size = seen[0][0], 0
+    for at, piece in seen:
+        if at - last > _PAUSE_S:
+            break
+        last, size = at, size + len(piece)
+    return (seen[0][0] - begin) * 1000, (last - begin) * 1000, size
+
+
 def _starting(alice: Cli) -> list[Row]:
     frames, pictures, ends = [], [], []
     for _ in range(STARTS + 1):
@@ -255,15 +269,16 @@ def _working(alice: Cli) -> list[Row]:
         rows.append(_row("page down, first byte, median", statistics.median(firsts), "ms"))
         rows.append(_row("page down, settled, median", statistics.median(lasts), "ms"))
         rows.append(_row("page down, settled, 95 of 100", _p95(lasts), "ms", "50 ms"))
-        lasts, sizes = [], []
+        firsts, lasts, sizes = [], [], []
         for turn in range(PRESSES):
-            _, last, size = terminal.settle(
-                terminal.press("\x1b[C" if turn % 2 else "\x1b[D"), 0.15
-            )
+            first, last, size = terminal.settle(terminal.press("\x1b[C" if turn % 2 else "\x1b[D"))
+            firsts.append(first)
             lasts.append(last)
             sizes.append(size)
-        rows.append(_row("cursor move, median", statistics.median(lasts), "ms", "5 ms"))
-        rows.append(_row("cursor move, 95 of 100", _p95(lasts), "ms"))
+        rows.append(
+            _row("cursor move, first byte, median", statistics.median(firsts), "ms", "5 ms")
+        )
+        rows.append(_row("cursor move, panel included, median", statistics.median(lasts), "ms"))
         rows.append(_row("cursor move, bytes, most", max(sizes), "bytes", "4,000"))
         for what, key, word in (("keys", "?", "Esc"), ("share", "s", "Share")):
             taken = []

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,16 +22,6 @@ pytestmark = pytest.mark.root
 LOSS = 0.3
 ONE_WAY_S = 2.0 if os.environ.get("SAFELIGHT_LONG") else 1.0
 """Of the mean piece, so that a question and its answer take twice this."""
-
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose path is short enough for sockets; its runtime folder is in use."""
-    made = Path(tempfile.mkdtemp(prefix="bad-", dir="/tmp"))
-    (made / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(made / "run"))
-    yield made
-    shutil.rmtree(made)
 
 
 async def linked(machines: list[Machine]) -> float:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-import shutil
 import socket
 import struct
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,16 +34,6 @@ HEALED_S = 30.0
 PATIENCE_S = 60.0
 FLOOD = 100_000
 FLOOD_A_SECOND = 20_000
-
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose path is short enough for sockets; its runtime folder is in use."""
-    made = Path(tempfile.mkdtemp(prefix="lan-", dir="/tmp"))
-    (made / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(made / "run"))
-    yield made
-    shutil.rmtree(made)
 
 
 async def sighting_of(sniffer: socket.socket, machine: Machine) -> Sighting:

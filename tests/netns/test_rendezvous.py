@@ -7,9 +7,6 @@ Never here: one LAN (``test_lan``), lossy or slow networks (``test_bad_networks`
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,16 +22,6 @@ HEALED_S = 30.0
 """The promise after a cut."""
 CUT_S = 6.0
 """Long enough for both ends to have given up on packets and to wait between tries."""
-
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose path is short enough for sockets; its runtime folder is in use."""
-    made = Path(tempfile.mkdtemp(prefix="rdv-", dir="/tmp"))
-    (made / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(made / "run"))
-    yield made
-    shutil.rmtree(made)
 
 
 async def test_two_segments_join_share_open_and_revoke_through_the_host_between_them(

@@ -121,7 +121,8 @@ async def test_only_five_methods_answer_while_locked(home: Path) -> None:
             "paths": [], "image": "x", "what": [], "to": [], "capability": "x", "open_id": "x",
             "width": 1, "height": 1, "out": "x", "images": [], "classification": "internal",
             "role": "editor", "threshold": 1, "proposal": "x", "number": 1, "code": "x",
-            "address": "x", "secret": "x", "alarm": 1, "url": "x", "vkey": "x",
+            "address": "x", "secret": "x", "alarm": 1, "url": "x", "vkey": "x", "album": "x",
+            "subject": "x", "at": "x", "index": 0, "since": "x",
         }  # fmt: skip
         for method, kind in METHODS.items():
             if method in ("status", "unlock", "lock", "stop", "doctor"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,9 +76,9 @@ def test_row_13_an_announcement_holds_no_name_key_or_address() -> None:
         {"nonce": NONCE, "tag": TAG, "invitation": 10_000},
     ],
 )
-def test_we_announce_nothing_that_others_refuse(wrong: dict[str, bytes]) -> None:
+def test_we_announce_nothing_that_others_refuse(wrong: dict[str, Any]) -> None:
     with pytest.raises(LocalError):
-        Announcement(**wrong)  # type: ignore[arg-type]
+        Announcement(**wrong)
 
 
 GOOD = record(Announcement(nonce=NONCE, tag=TAG, invitation=7))

@@ -23,6 +23,7 @@ from node.vault.connection import open_index
 from node.vault.errors import index_errors
 from node.vault.records import Connection
 from protocol.audit.entry import commitment
+from protocol.audit.tree import HASH_BYTES
 from protocol.audit.verify import Problem, SliceResult, verify_slice
 from protocol.errors import AuthenticationError, LocalError
 from protocol.limits import MAX_REPORTED_PROBLEMS
@@ -88,12 +89,14 @@ class Subjects:
 def look(db: Connection, one: Slice, subjects: Subjects) -> Finding:
     """Return what is wrong in one slice; it holds at most a slice in memory."""
     problems: list[Problem] = []
+    read: list[bytes] = []
+    """The entries."""
     stored: list[bytes] = []
-    """Leaf hashes."""
+    """What is stored of the tree beside each."""
 
     def compare(level: int, hashes: Sequence[bytes]) -> None:
-        start = one.first >> level
-        found = _nodes(db, one.incarnation, level, start, start + len(hashes)) if level else stored
+        start, at = one.first >> level, level * HASH_BYTES
+        found = [beside[at : at + HASH_BYTES] for beside in stored[(1 << level) - 1 :: 1 << level]]
         if found != list(hashes):
             place = next(
                 (
@@ -108,12 +111,12 @@ def look(db: Connection, one: Slice, subjects: Subjects) -> Finding:
 
     def entries() -> Iterator[bytes]:
         rows = db.execute(
-            "SELECT log_index, time, event, entry, leaf_hash FROM log_entries"
+            "SELECT log_index, time, event, entry, hashes FROM log_entries"
             " WHERE incarnation = ? AND log_index >= ? AND log_index < ? ORDER BY log_index",
             (one.incarnation, one.first, one.end),
         ).fetchall()
         expected = one.first
-        for index, time, event, entry, leaf in rows:
+        for index, time, event, entry, hashes in rows:
             if index != expected:
                 return  # What is missing is missed by whoever counts.
             expected += 1
@@ -123,11 +126,12 @@ def look(db: Connection, one: Slice, subjects: Subjects) -> Finding:
             ):
                 message = "searches find this entry as something that it is not"
                 _add(problems, Problem(index=index, code="index", message=message))
-            stored.append(leaf)
+            read.append(entry)
+            stored.append(hashes)
             yield entry
 
     result = verify_slice(entries(), first=one.first, nodes=compare)
-    problems += _values(db, one, subjects)
+    problems += _values(db, one, read, subjects)
     return Finding(
         incarnation=one.incarnation,
         result=result,
@@ -135,33 +139,23 @@ def look(db: Connection, one: Slice, subjects: Subjects) -> Finding:
     )
 
 
-def _nodes(db: Connection, incarnation: int, level: int, start: int, end: int) -> list[bytes]:
-    rows = db.execute(
-        "SELECT hash FROM log_nodes WHERE incarnation = ? AND level = ? AND position >= ?"
-        " AND position < ? ORDER BY position",
-        (incarnation, level, start, end),
-    )
-    return [found for (found,) in rows.fetchall()]
-
-
-def _values(db: Connection, one: Slice, subjects: Subjects) -> list[Problem]:
+def _values(
+    db: Connection, one: Slice, entries: Sequence[bytes], subjects: Subjects
+) -> list[Problem]:
     """Compare values with commitments: each opens, and none is hidden that was not erased."""
     problems: list[Problem] = []
-    for start in range(one.first, one.end, _PAGE):
-        bounds = (one.incarnation, start, min(start + _PAGE, one.end))
-        told: dict[int, list[tuple[str, int, bytes]]] = {}
+    for start in range(0, len(entries), _PAGE):
+        page = entries[start : start + _PAGE]
+        first = one.first + start
+        told: list[list[tuple[str, int, bytes]]] = [[] for _ in page]
         for index, field, subject_id, sealed in db.execute(
             "SELECT log_index, field, subject_id, sealed FROM log_values WHERE incarnation = ?"
             " AND log_index >= ? AND log_index < ?",
-            bounds,
+            (one.incarnation, first, first + len(page)),
         ).fetchall():
-            told.setdefault(index, []).append((field, subject_id, sealed))
-        for index, data in db.execute(
-            "SELECT log_index, entry FROM log_entries WHERE incarnation = ? AND log_index >= ?"
-            " AND log_index < ? ORDER BY log_index",
-            bounds,
-        ).fetchall():
-            for code, message in _told(one.incarnation, index, data, told.get(index, []), subjects):
+            told[index - first].append((field, subject_id, sealed))
+        for index, (data, values) in enumerate(zip(page, told, strict=True), first):
+            for code, message in _told(one.incarnation, index, data, values, subjects):
                 _add(problems, Problem(index=index, code=code, message=message))
     return problems
 
@@ -189,11 +183,25 @@ def _told(
 
 def _opens(cipher: Aead, place: bytes, field: str, sealed: bytes, committed: bytes) -> bool:
     try:
-        held = log_store.open_sealed(cipher, place, field, sealed)
-        digest = commitment(held.salt, field, held.value).hex()
+        salt, value = log_store.open_sealed(cipher, place, field, sealed)
+        digest = commitment(salt, field, value).hex()
     except (AuthenticationError, LocalError):
         return False
     return f'"{field}":"{digest}"'.encode() in committed
+
+
+def look_at_indexes(db: Connection) -> list[Problem]:
+    """Return what is wrong with the indexes that searches use beside the log's own tables."""
+    found = [
+        text
+        for table in ("log_entries", "log_values")
+        for (text,) in db.execute(f"PRAGMA integrity_check({table})").fetchall()
+        if text != "ok"
+    ]
+    return [
+        Problem(index=None, code="index", message=f"searches do not find what is stored: {text}")
+        for text in found[:MAX_REPORTED_PROBLEMS]
+    ]
 
 
 def _add(problems: list[Problem], problem: Problem) -> None:

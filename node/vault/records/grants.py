@@ -497,6 +497,15 @@ def problems_of(db: Connection, capability_id: bytes) -> list[tuple[bytes, str, 
     ).fetchall()
 
 
+def count_ready(db: Connection, capability_id: bytes) -> int:
+    """Return of how many pictures of a capability the rendition is made."""
+    (count,) = db.execute(
+        "SELECT count(*) FROM grant_images WHERE capability_id = ? AND rendition_id IS NOT NULL",
+        (capability_id,),
+    ).fetchone()
+    return int(count)
+
+
 def problem_of(db: Connection, capability_id: bytes, image_id: bytes) -> str | None:
     """Return why there is no rendition of a picture for a capability, in words; None if there is.
 

@@ -281,18 +281,14 @@ CREATE TABLE log_entries (
   log_index INTEGER NOT NULL,
   time      INTEGER NOT NULL,
   event     TEXT NOT NULL,
+  hashes    BLOB NOT NULL,          -- its leaf hash and, level by level, of the subtrees it completes
   entry     BLOB NOT NULL,          -- exact bytes, never re-serialised
-  leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32),
   PRIMARY KEY (incarnation, log_index)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE log_nodes (            -- hashes of complete subtrees of 2^level leaves, level >= 1
-  incarnation INTEGER NOT NULL,
-  level    INTEGER NOT NULL,
-  position INTEGER NOT NULL,
-  hash     BLOB NOT NULL CHECK (length(hash) = 32),
-  PRIMARY KEY (incarnation, level, position)
-) STRICT, WITHOUT ROWID;
+CREATE INDEX log_entries_by_event ON log_entries (event, incarnation, log_index, time);
+-- Where an entry names who did it, the pseudonym stands at one place in its bytes; else a quote does.
+CREATE INDEX log_entries_by_actor ON log_entries (substr(entry, 11, 32), incarnation, log_index)
+  WHERE substr(entry, 11, 32) >= x'30';
 
 CREATE TABLE log_head (             -- the newest signed head of each incarnation that has entries
   incarnation INTEGER PRIMARY KEY,
@@ -329,9 +325,9 @@ CREATE TABLE log_values (           -- what the commitments of an entry commit t
   field      TEXT NOT NULL,
   subject_id INTEGER NOT NULL,
   sealed     BLOB NOT NULL,         -- salt ‖ value under the subject's key
-  PRIMARY KEY (incarnation, log_index, field),
-  FOREIGN KEY (incarnation, log_index) REFERENCES log_entries
+  PRIMARY KEY (incarnation, log_index, field)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX log_values_by_subject ON log_values (subject_id, incarnation, log_index);
 
 CREATE TABLE receipts (             -- what holders signed, as it arrived: evidence beside its entry
   incarnation INTEGER NOT NULL,

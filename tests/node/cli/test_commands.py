@@ -1,4 +1,8 @@
-"""Each command against a canned node: what it asks, what it prints, how it exits."""
+"""Each command against a canned node: what it asks, what it prints, how it exits.
+
+Commands about the log stand in ``test_audit_commands`` too, those that start and stop a node in
+``test_node_commands``.
+"""
 
 from __future__ import annotations
 
@@ -11,136 +15,31 @@ import pytest
 
 from node.control import schema
 from node.control.schema import Params
+from tests.node.cli.canned import (
+    ENTRY,
+    FILES,
+    FINGERPRINT,
+    FORETOLD,
+    GRANTED,
+    HELD,
+    ID,
+    IMAGE,
+    LOG,
+    NEW,
+    OPENED,
+    PROOF,
+    SHARE,
+    TEAM,
+    VERIFIED,
+    WORDS,
+)
 from tests.node.cli.conftest import Served
-from tests.node.cli.support import refusal, run
-from tests.protocol.audit.packs import honest
+from tests.node.cli.support import refusal
 
-ID = "3f9a12c4d5e6f708192a3b4c5d6e7f80"
-FINGERPRINT = "-".join(["abcd"] * 13)
-WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
-IMAGE: dict[str, Any] = {
-    "id": ID,
-    "name": "harbour.jpg",
-    "format": "jpeg",
-    "width": 4000,
-    "height": 3000,
-    "bytes": 2_500_000,
-    "sha256": "00" * 32,
-    "classification": "internal",
-    "imported_at": "2030-01-31T18:00:00.000Z",
-    "tags": ["press"],
-    "albums": ["launch"],
-}
-NEW: dict[str, Any] = {
-    "album": None,
-    "duplicate": False,
-    "similar": [],
-    "path": "/p/harbour.jpg",
-    "moved": False,
-    "stays": "",
-}
-"""What an import says besides of a picture that was not there."""
-GRANTED: dict[str, Any] = {
-    "id": ID,
-    "holder": "bob",
-    "images": 2,
-    "rights": ["view"],
-    "rendition": "preview:2048",
-    "expires_at": "2090-01-31T18:00:00.000Z",
-    "opens_left": 10,
-    "sentence": "bob may view 2 pictures until 2090-01-31, 10 times each.",
-}
-SHARE: dict[str, Any] = {
-    **GRANTED,
-    "state": "live",
-    "opens": 1,
-    "delivered": True,
-    "last_open": None,
-    "problems": [
-        {"id": "aa" * 16, "name": "harbour.png", "code": "unsupported", "message": "it cannot be"}
-    ],
-}
-HELD: dict[str, Any] = {
-    "id": ID,
-    "issuer": "alice",
-    "images": [
-        {"id": "aa" * 16, "name": "harbour.jpg", "ready": True},
-        {"id": "bb" * 16, "name": "pier.jpg", "ready": False},
-    ],
-    "rights": ["view"],
-    "state": "live",
-    "expires_at": "2090-01-31T18:00:00.000Z",
-    "opens_left": 10,
-    "usage_terms": "for the press",
-    "sentence": "you may view 2 pictures of alice until 2090-01-31.",
-}
-FORETOLD: dict[str, Any] = {
-    "id": ID,
-    "name": "harbour.jpg",
-    "format": "jpeg",
-    "width": 2048,
-    "height": 1536,
-    "bytes": None,
-    "found": ["position 48.8500 N 2.3500 E"],
-    "removed": ["exif", "gps"],
-    "kept": ["icc"],
-    "problem": None,
-}
-OPENED: dict[str, Any] = {
-    "image": ID,
-    "name": "harbour.jpg",
-    "open_id": "cc" * 16,
-    "width": 2048,
-    "height": 1536,
-    "format": "jpeg",
-    "sha256": "00" * 32,
-    "bytes": 300_000,
-    "opens_left": 1,
-    "log": {"origin": "safelight/abc/0", "index": 7, "size": 8},
-}
-FILES: dict[str, Any] = {
-    "files": [{"path": "/out/harbour.jpg", "sha256": "00" * 32, "bytes": 2_500_000}]
-}
-TEAM: dict[str, Any] = {
-    "team": "The Desk",
-    "version": 2,
-    "members": [
-        {
-            "name": "alice",
-            "fingerprint": FINGERPRINT,
-            "role": "admin",
-            "online": True,
-            "last_seen": None,
-        }
-    ],
-}
-ENTRY: dict[str, Any] = {
-    "index": 7,
-    "time": "2030-01-31T18:00:00.000Z",
-    "event": "released",
-    "actor": "bob",
-    "subject": "harbour.jpg",
-    "detail": {"opens": "1"},
-}
-LOG: dict[str, Any] = {"entries": [ENTRY]}
-VERIFIED: dict[str, Any] = {
-    "ok": True,
-    "origin": "safelight/abc/0",
-    "size": 8,
-    "root": "00" * 32,
-    "cosigned_by": [],
-    "unwitnessed": 8,
-    "problems": [],
-}
-PACK = honest().pack()
 EXPORT = (
     "audit export -o /out/log.zip --csv --disclose holder,image --who bob --image a"
     " --since 2030-01-01T00:00:00Z --until 2031-01-01T00:00:00Z"
 )
-PROOF: dict[str, Any] = {
-    "index": 7, "incarnation": 1, "origin": "safelight/abc/1", "size": 8, "cosignatures": 0,
-    "proof": "c2sp.org/tlog-proof@v1\n", "entry": "e30=",
-}  # fmt: skip
 
 CASES: list[tuple[str, str, Any, Params, str]] = [
     ("identity", "identity", {"fingerprint": FINGERPRINT, "words": WORDS, "name": "alice"},
@@ -336,7 +235,7 @@ async def test_names_from_elsewhere_cannot_act_on_the_terminal(served: Served) -
         assert "\u202e" not in ran.out
 
 
-# Files that a command writes itself ------------------------------------------------------------
+# Files that a command writes itself ---------------------------------------------------------------
 
 
 async def test_identity_export_writes_the_file(served: Served, tmp_path: Path) -> None:
@@ -403,7 +302,7 @@ async def test_a_refused_addition_leaves_no_file(served: Served, tmp_path: Path)
     assert not (tmp_path / "new").exists()
 
 
-# Joining ------------------------------------------------------------
+# Joining ------------------------------------------------------------------------------------------
 
 
 async def test_joining_by_script_says_whom_it_expects(served: Served, tmp_path: Path) -> None:
@@ -432,7 +331,7 @@ async def test_joining_without_anybody_to_compare_words_is_wrong_usage(
     assert served.node.calls == []
 
 
-# Open and save ------------------------------------------------------------
+# Open and save ------------------------------------------------------------------------------------
 
 
 async def test_the_viewer_ends_with_the_command(served: Served) -> None:
@@ -473,7 +372,7 @@ async def test_a_second_factor_without_file_or_terminal_is_a_denial(
     assert len(served.node.called(command)) == 1
 
 
-# Revoke ------------------------------------------------------------
+# Revoke -------------------------------------------------------------------------------------------
 
 
 async def test_without_a_terminal_nothing_is_asked(served: Served) -> None:
@@ -483,226 +382,3 @@ async def test_without_a_terminal_nothing_is_asked(served: Served) -> None:
 
     assert (ran.code, ran.out) == (0, "nothing to revoke\n")
     assert [name for name, _ in served.node.calls] == ["status", "revoke"]
-
-
-# Audit and check ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "shares --reissue",
-        "shares --reissue --opens none",
-        "shares --reissue --opens 0",
-        "shares --reissue --opens 1 --to bob",
-        "shares 3f9a",
-        "shares --opens 1",
-    ],
-)
-async def test_reissuing_takes_a_number_of_opens_and_nothing_of_a_list(
-    served: Served, words: str
-) -> None:
-    ran = await served.run(*words.split())
-
-    assert ran.code == 2
-    assert served.node.calls == []
-
-
-async def test_following_prints_each_entry_once_and_one_a_line(served: Served) -> None:
-    served.node.results["audit_log"] = LOG
-    served.node.streams["audit_follow"] = [ENTRY, {**ENTRY, "index": 8}, {**ENTRY, "index": 9}]
-
-    for_people = await served.run("audit", "log", "--follow")
-    for_scripts = await served.run("audit", "log", "--follow", "--json")
-
-    assert for_people.out.count("\n") == 3
-    assert for_scripts.out.count("\n") == 3
-    assert [line.split('"index": ')[1][0] for line in for_scripts.out.splitlines()] == list("789")
-
-
-async def test_a_log_that_does_not_verify_is_printed_and_exits_with_5(served: Served) -> None:
-    report = {
-        **VERIFIED,
-        "ok": False,
-        "problems": [{"index": 7, "code": "entry", "message": "entry 7 was changed"}],
-    }
-    served.node.results["audit_verify"] = report
-
-    for_people = await served.run("audit", "verify")
-    for_scripts = await served.run("audit", "verify", "--json")
-
-    assert (for_people.code, for_scripts.code) == (5, 5)
-    assert "does NOT verify" in for_people.out
-    assert "entry 7 was changed" in for_people.out
-    assert for_scripts.document == report
-
-
-async def test_logs_that_differ_are_printed_and_exit_with_5(served: Served, tmp_path: Path) -> None:
-    one = {"incarnation": 0, "index": 7, "time": "2030-01-31T18:00:00.000Z", "event": "released",
-           "image": "aabbccddee", "name": None}  # fmt: skip
-    served.node.results["audit_reconcile"] = {
-        "contradicted": True,
-        "peers": [{"name": None, "fingerprint": None, "released": 1, "opened": 0, "matched": 1,
-                   "later": 0, "not_in_theirs": [one], "not_in_mine": [{**one, "index": 9}]}],
-    }  # fmt: skip
-
-    ran = await served.run("audit", "reconcile", "--pack", str(tmp_path / "bob.zip"))
-
-    assert ran.code == 5
-    assert "NOT in theirs" in ran.out
-    assert "NOT in yours" in ran.out
-    assert "aabbccdd" in ran.out
-
-
-async def test_a_proof_is_written_with_its_entry_beside_it(served: Served, tmp_path: Path) -> None:
-    served.node.results["audit_prove"] = PROOF
-    out = tmp_path / "entry.proof"
-
-    ran = await served.run("audit", "prove", "7", "-o", str(out))
-    again = await served.run("audit", "prove", "7", "-o", str(out))
-
-    assert ran.code == 0
-    assert out.read_text() == PROOF["proof"]
-    assert (tmp_path / "entry.proof.entry").read_bytes() == b"{}"
-    assert again.code == 1
-
-
-async def test_a_file_is_verified_without_a_node(served: Served, tmp_path: Path) -> None:
-    pack = tmp_path / "pack.zip"
-    pack.write_bytes(PACK)
-    good = await served.run("audit", "verify", str(pack))
-    as_json = await served.run("audit", "verify", str(pack), "--json")
-    pack.write_bytes(PACK[:-1])
-    bad = await served.run("audit", "verify", str(pack))
-    gone = await served.run("audit", "verify", str(tmp_path / "none.zip"))
-
-    assert (good.code, bad.code, gone.code) == (0, 5, 1)
-    assert "the pack verifies: 3 entries" in good.out
-    assert "does NOT verify" in bad.out
-    assert as_json.document["ok"]
-    assert served.node.calls == []
-
-
-async def test_a_damaged_vault_is_printed_and_exits_with_5(served: Served) -> None:
-    report = {
-        "ok": False,
-        "problems": [
-            {"code": "damaged", "where": "blobs/aa", "message": "a byte differs", "picture": "x"}
-        ],
-    }
-    served.node.results["check"] = report
-
-    for_people = await served.run("check")
-    for_scripts = await served.run("check", "--json")
-
-    assert (for_people.code, for_scripts.code) == (5, 5)
-    assert "a byte differs" in for_people.out
-    assert for_scripts.document == report
-
-
-# The node ------------------------------------------------------------
-
-
-async def test_status_is_told_without_unlocking(served: Served) -> None:
-    served.node.results["status"] = {"state": "locked", "locked_by_user": False, "pid": 1}
-
-    ran = await served.run("node", "status", "--json")
-
-    assert (ran.code, ran.document["state"]) == (0, "locked")
-
-
-def test_a_node_that_does_not_run_is_stopped(tmp_path: Path) -> None:
-    (tmp_path / "vault").touch()
-
-    for arguments in (("node", "status"), ("node", "stop")):
-        ran = run("--home", str(tmp_path), *arguments, "--json")
-
-        assert (ran.code, ran.document["state"]) == (0, "stopped")
-    assert run("--home", str(tmp_path), "lock").out.startswith("no node runs")
-
-
-def test_no_node_is_started_where_there_is_no_passphrase(tmp_path: Path) -> None:
-    (tmp_path / "vault").touch()
-
-    for arguments in (("images",), ("node", "start"), ("unlock",)):
-        ran = run("--home", str(tmp_path), "--json", *arguments)
-
-        assert (ran.code, ran.document["error"]["code"]) == (6, "locked")
-        assert "--passphrase-file" in ran.document["error"]["hint"]
-    assert run("--home", str(tmp_path), "node", "status", "--json").document["state"] == "stopped"
-
-
-async def test_a_node_that_was_never_unlocked_is_unlocked_by_the_command(
-    served: Served, tmp_path: Path
-) -> None:
-    served.node.results.update(
-        status={"state": "locked", "locked_by_user": False, "pid": 1}, unlock={}, images=[]
-    )
-    secret = tmp_path / "secret"
-    secret.write_text("correct horse\n")
-    secret.chmod(0o600)
-
-    ran = await served.run("images", "--json", "--passphrase-file", str(secret))
-
-    assert ran.code == 0
-    assert served.node.calls[1] == ("unlock", schema.Unlock(passphrase="correct horse"))
-    assert [name for name, _ in served.node.calls] == ["status", "unlock", "images"]
-
-
-async def test_what_a_person_locked_only_unlock_opens(served: Served, tmp_path: Path) -> None:
-    served.node.results.update(
-        status={"state": "locked", "locked_by_user": True, "pid": 1}, unlock={}
-    )
-    secret = tmp_path / "secret"
-    secret.write_text("correct horse\n")
-    secret.chmod(0o600)
-    given = ("--passphrase-file", str(secret), "--json")
-
-    refused = [await served.run(*command, *given) for command in (("images",), ("node", "start"))]
-    unlocked = await served.run("unlock", *given)
-
-    for ran in refused:
-        assert (ran.code, ran.document["error"]["code"]) == (6, "locked")
-        assert ran.document["error"]["hint"] == "safelight unlock"
-    assert unlocked.document == {"state": "unlocked"}
-    assert len(served.node.called("unlock")) == 1
-
-
-async def test_a_wrong_passphrase_exits_with_6_also_where_it_is_unlocked(
-    served: Served, tmp_path: Path
-) -> None:
-    served.node.results["unlock"] = refusal("wrong_passphrase")
-    secret = tmp_path / "secret"
-    secret.write_text("wrong\n")
-    secret.chmod(0o600)
-
-    ran = await served.run("unlock", "--passphrase-file", str(secret), "--json")
-
-    assert (ran.code, ran.document["error"]["code"]) == (6, "wrong_passphrase")
-
-
-async def test_start_leaves_a_node_that_runs_as_it_is(served: Served) -> None:
-    ran = await served.run("node", "start", "--listen", "127.0.0.1:0")
-
-    assert ran.code == 0
-    assert "unlocked" in ran.out
-    assert "ran already" in ran.err
-    assert {name for name, _ in served.node.calls} == {"status"}
-
-
-# Set-up ------------------------------------------------------------
-
-
-def test_init_refuses_a_home_with_a_vault_before_it_asks_for_anything(tmp_path: Path) -> None:
-    (tmp_path / "vault").touch()
-
-    ran = run("init", "--name", "alice", "--home", str(tmp_path), "--json")
-
-    assert (ran.code, ran.document["error"]["code"]) == (1, "exists")
-
-
-def test_init_without_a_terminal_or_file_does_not_hang(tmp_path: Path) -> None:
-    ran = run("init", "--name", "alice", "--home", str(tmp_path / "new"), "--json")
-
-    assert (ran.code, ran.document["error"]["code"]) == (6, "locked")
-    assert not (tmp_path / "new").exists()

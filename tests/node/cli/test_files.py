@@ -44,3 +44,12 @@ def test_nothing_is_left_where_the_work_fails(tmp_path: Path, error: type[BaseEx
         raise error
 
     assert not path.exists()
+
+
+def test_nothing_is_left_where_nothing_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "welcome"
+
+    with new_file(path, PRIVATE):
+        assert path.exists()
+
+    assert not path.exists()

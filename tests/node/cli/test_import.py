@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from node.control import schema
+from tests.node.cli.canned import IMAGE, NEW
 from tests.node.cli.conftest import Served
-from tests.node.cli.support import COMMAND, refusal, run_on_terminal
-from tests.node.cli.test_commands import IMAGE, NEW
+from tests.node.cli.support import COMMAND, run_on_terminal
 
 
 async def test_a_path_is_made_absolute_for_the_node(
@@ -56,11 +56,20 @@ async def test_a_path_that_is_no_text_is_sent_as_a_uri(served: Served) -> None:
 
 
 async def test_where_nothing_was_imported_the_command_fails(served: Served) -> None:
-    served.node.results["import"] = refusal("nothing_imported")
+    failed = [
+        {"path": "/p/a.txt", "code": "unknown_format", "message": "no picture"},
+        {"path": "/p/b.jpg", "code": "empty", "message": "the file is empty"},
+    ]
+    served.node.results["import"] = {"images": [], "failed": failed}
 
-    ran = await served.run("import", "/p/a.jpg", "--json")
+    for_people = await served.run("import", "/p")
+    for_scripts = await served.run("import", "/p", "--json")
 
-    assert (ran.code, ran.document["error"]["code"]) == (1, "nothing_imported")
+    assert (for_people.code, for_scripts.code) == (1, 1)
+    assert "not imported: /p/a.txt: no picture\n" in for_people.err
+    assert "not imported: /p/b.jpg: the file is empty\n" in for_people.err
+    assert for_scripts.document["failed"] == failed
+    assert for_scripts.document["error"]["code"] == "nothing_imported"
 
 
 async def test_the_node_moves_and_the_command_says_what_stays(
@@ -97,7 +106,9 @@ async def test_a_picture_that_looks_like_others_names_them_in_one_line(served: S
     assert "harbour.jpg looks like quay.jpg (abababab), pier.jpg (cdcdcdcd)" in ran.err
 
 
-async def test_the_bar_tells_the_rate_and_the_time_left(served: Served) -> None:
+async def test_the_bar_tells_the_rate_and_the_time_left(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def call(method: str, params: Any, progress: Any) -> Any:
         if method == "import":
             for done in range(1, 6):
@@ -106,7 +117,7 @@ async def test_the_bar_tells_the_rate_and_the_time_left(served: Served) -> None:
             return {"images": [], "failed": []}
         return served.node.results[method]
 
-    served.node.call = call  # type: ignore[method-assign]
+    monkeypatch.setattr(served.node, "call", call)
 
     ran = await asyncio.to_thread(run_on_terminal, ("import", "/p"), served.environment)
 
@@ -137,7 +148,8 @@ async def test_watching_imports_what_comes_until_ctrl_c(served: Served, tmp_path
             while len(served.node.called("import")) < 2:
                 await asyncio.sleep(0.05)
             # The second answer is written a moment after the call.
-            lines = [await asyncio.to_thread(process.stdout.readline) for _ in range(2)]  # type: ignore[union-attr]
+            assert process.stdout is not None
+            lines = [await asyncio.to_thread(process.stdout.readline) for _ in range(2)]
             process.send_signal(signal.SIGINT)
             out, _ = await asyncio.to_thread(process.communicate)
     finally:

@@ -75,7 +75,9 @@ async def test_how_an_invitation_ended_is_the_exit_code(
     assert (scripted.code, scripted.document["code"]) == (exit_code, CODE)
 
 
-async def test_ctrl_c_hangs_up_and_prints_no_second_document(served: Served) -> None:
+async def test_ctrl_c_hangs_up_and_prints_no_second_document(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served.node.results.update(invite=INVITED, invite_wait=None, invite_cancel={})
     waiting = asyncio.Event()
     hung_up = asyncio.Event()
@@ -90,7 +92,7 @@ async def test_ctrl_c_hangs_up_and_prints_no_second_document(served: Served) -> 
         finally:
             hung_up.set()
 
-    served.node.call = call  # type: ignore[method-assign]
+    monkeypatch.setattr(served.node, "call", call)
     process = subprocess.Popen(
         [*COMMAND, "invite", "--json"],
         env=served.environment,

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from node.control import schema
+from tests.node.cli.canned import FILES, FINGERPRINT, OPENED, SHARE, WORDS
 from tests.node.cli.conftest import Served
 from tests.node.cli.support import (
     COMMAND,
@@ -22,7 +25,6 @@ from tests.node.cli.support import (
     refusal,
     run_on_terminal,
 )
-from tests.node.cli.test_commands import FILES, FINGERPRINT, OPENED, SHARE, WORDS
 
 RED = base64.b64encode(bytes((255, 0, 0)) * 8 * 8).decode()
 PIXELS = {"width": 8, "height": 8, "rgb": RED}
@@ -186,7 +188,9 @@ def test_a_new_passphrase_is_long_enough_and_typed_twice(tmp_path: Path) -> None
     assert not (tmp_path / "new").exists()
 
 
-async def test_ctrl_c_hangs_up_and_exits_with_130(served: Served) -> None:
+async def test_ctrl_c_hangs_up_and_exits_with_130(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cancelled = asyncio.Event()
     began = asyncio.Event()
     answer = served.node.call
@@ -202,7 +206,7 @@ async def test_ctrl_c_hangs_up_and_exits_with_130(served: Served) -> None:
             raise
         return None
 
-    served.node.call = call  # type: ignore[method-assign]
+    monkeypatch.setattr(served.node, "call", call)
     process = subprocess.Popen(
         [*COMMAND, "images", "--json"],
         env=served.environment,

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroconf import DNSIncoming  # type: ignore[attr-defined]
+from zeroconf import DNSIncoming  # type: ignore[attr-defined]  # exported, but not declared so
 
 from node.discovery.packets import (
     MARK,

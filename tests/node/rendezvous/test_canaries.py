@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ async def send_through_a_circuit(
     circuit = await caller.ask(Call(key=bob.public.agreement_key), Circuit)
     ring = await callee.ring()
     ends = await asyncio.gather(caller.join(circuit), callee.join(ring))
-    facts = {
+    facts: dict[str, Any] = {
         "team_id": TEAM,
         "handler": take_note,
         "clock": SystemClock(),
@@ -104,13 +105,13 @@ async def send_through_a_circuit(
             ends[0],
             remote_static=bob.public.agreement_key,
             static_secret=alice.agreement_secret,
-            **facts,  # type: ignore[arg-type]
+            **facts,
         ),
         open_channel_over(
             ends[1],
             remote_static=None,
             static_secret=bob.agreement_secret,
-            **facts,  # type: ignore[arg-type]
+            **facts,
         ),
     )
     await ours.request(Deliver(sealed=PICTURE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -233,16 +234,16 @@ async def test_signatures_are_gathered_until_both_lists_have_enough(tmp_path: Pa
     everybody = ["alice", "bob", "carol"]
     async with rendezvous(tmp_path) as server:
         await claim(server.address, server.claim, *everybody, admins=everybody, threshold=2)
-        facts: dict[str, object] = {"version": 2, "threshold": 2, "admins": everybody}
+        facts: dict[str, Any] = {"version": 2, "threshold": 2, "admins": everybody}
         members = [*everybody, "dave"]
         async with attending(server.address, "alice") as (alice,):
-            one = Admit(admission=admission(members, signers=["alice"], **facts))  # type: ignore[arg-type]
+            one = Admit(admission=admission(members, signers=["alice"], **facts))
 
             assert await alice.ask(one, Admitted) == Admitted(version=1, missing=1)
             assert await alice.ask(one, Admitted) == Admitted(version=1, missing=1)
     # What was gathered outlives the server.
     async with rendezvous(tmp_path) as server, attending(server.address, "carol") as (carol,):
-        two = Admit(admission=admission(members, signers=["carol"], **facts))  # type: ignore[arg-type]
+        two = Admit(admission=admission(members, signers=["carol"], **facts))
 
         assert await carol.ask(two, Admitted) == Admitted(version=2, missing=0)
         async with attending(server.address, "dave"):

@@ -179,7 +179,7 @@ def cut(person: Person) -> None:
     """End every session of a person at once, as a lost network does."""
     for links in person.node.peering._links.values():
         for link in links:
-            link.session._link._transport.abort()  # type: ignore[attr-defined]
+            link.session._link._transport.abort()  # type: ignore[attr-defined]  # a socket's
 
 
 @asynccontextmanager

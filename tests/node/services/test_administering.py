@@ -1,97 +1,35 @@
-"""What administrators change together: roles, removals, signatures, renewal, two histories."""
+"""What administrators change, alone and together: roles, removals, signatures, renewal.
+
+Two histories of a team stand in ``test_histories``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from node.errors import AmbiguousError, NodeError, UnknownError, UsageError
-from node.system import system_entropy
 from node.vault.records import team as rows
-from protocol.errors import LocalError, Reason, Refused, RemoteError
-from protocol.identity import (
-    Seeds,
-    export_identity_file,
-    format_fingerprint,
-    make_identity,
-    parse_identity_file_untrusted,
-)
+from protocol.errors import LocalError, Reason, Refused
+from protocol.identity import format_fingerprint, parse_identity_file_untrusted
 from protocol.limits import ROSTER_LIFETIME_MS, ROSTER_RENEWAL_MS
 from protocol.messages import ProposeRoster, Released
 from protocol.roster.metadata import with_role, with_threshold
 from protocol.roster.proposal import propose
 from tests.attacks.mallory import enlisted, refused
-from tests.node.services.team import Person, eventually, new_person, team
+from tests.node.services.administrators import (
+    administrators,
+    apart,
+    at_version,
+    identity_of,
+    pending,
+    role_at,
+)
+from tests.node.services.team import Person, new_person, team
 
 DAY_MS = 24 * 3_600_000
-
-
-async def _version(person: Person, version: int) -> None:
-    """Wait until a person's node holds a version of the roster."""
-
-    async def there() -> bool:
-        return person.node.membership.version == version
-
-    await eventually(there)
-
-
-@asynccontextmanager
-async def administrators(
-    folder: Path, *names: str, threshold: int = 1
-) -> AsyncIterator[list[Person]]:
-    """Hold connected nodes of one team who are all its administrators."""
-    async with team(folder, *names) as people:
-        first, *others = people
-        for person in others:
-            await first.node.administering.role(person.name, "admin")
-        version = first.node.membership.version
-        for person in others:
-            await _version(person, version)
-        if threshold > 1:
-            told = await first.node.administering.threshold(threshold)
-            for person in others[: told["missing"]]:
-                await _pending(person, 1)
-                await person.node.administering.sign("")
-            for person in people:
-                await _version(person, version + 1)
-        yield people
-
-
-@asynccontextmanager
-async def apart(folder: Path, *names: str) -> AsyncIterator[list[Person]]:
-    """Hold nodes of one team, all its administrators, between which nothing passes any more."""
-    async with administrators(folder, *names) as people:
-        for person in people:
-            await person.node.peering.close()
-        yield people
-
-
-async def _pending(person: Person, count: int) -> list[str]:
-    """Return the ids of what waits for signatures once there are so many."""
-
-    async def there() -> bool:
-        return len(person.node.administering.pending()) == count
-
-    await eventually(there)
-    return [one["id"] for one in person.node.administering.pending()]
-
-
-async def _tell(source: Person, target: Person) -> None:
-    """Hand everything that one node knows of the team to another."""
-    stream = await source.node.membership.versions_after(0)
-    await target.node.membership.hear_rival_untrusted(stream)
-
-
-def _identity(person: Person) -> bytes:
-    return person.node.membership.identity_file([])
-
-
-def _role(person: Person, of: Person) -> str | None:
-    return person.node.membership.role_of(of.me)
 
 
 # One administrator --------------------------------------------------------------------------------
@@ -102,8 +40,8 @@ async def test_a_new_role_holds_on_every_node_and_stands_in_every_log(tmp_path: 
         told = await alice.node.administering.role("bob", "reviewer")
 
         assert told == {"name": "bob", "role": "reviewer", "pending": False, "version": 3}
-        await _version(bob, 3)
-        assert _role(bob, bob) == "reviewer"
+        await at_version(bob, 3)
+        assert role_at(bob, bob) == "reviewer"
         for person in (alice, bob):
             changed = [
                 one["detail"]
@@ -127,7 +65,7 @@ async def test_a_removal_stands_in_the_log_with_what_the_member_was(tmp_path: Pa
 
         assert (told["name"], told["pending"], told["version"]) == ("carol", False, 4)
         assert told["fingerprint"] == format_fingerprint(carol.me)
-        await _version(bob, 4)
+        await at_version(bob, 4)
         for person in (alice, bob):
             (entry,) = await person.events("member_removed")
             assert (entry["subject"], entry["detail"]["old"]) == ("carol", "editor")
@@ -181,8 +119,8 @@ async def test_a_change_waits_until_the_threshold_has_signed_it(tmp_path: Path) 
         assert told["pending"]
         assert (told["missing"], told["version"]) == (1, version + 1)
         for person in people:
-            assert await _pending(person, 1) == [told["proposal"]]
-            assert _role(person, carol) == "admin"
+            assert await pending(person, 1) == [told["proposal"]]
+            assert role_at(person, carol) == "admin"
         (seen,) = bob.node.administering.pending()
         assert seen["changes"] == ["carol becomes editor, was admin"]
         assert (seen["signed_by"], seen["signed"], seen["missing"]) == (["alice"], False, 1)
@@ -192,9 +130,9 @@ async def test_a_change_waits_until_the_threshold_has_signed_it(tmp_path: Path) 
 
         assert (signed["pending"], signed["version"]) == (False, version + 1)
         for person in people:
-            await _version(person, version + 1)
-            assert await _pending(person, 0) == []
-            assert _role(person, carol) == "editor"
+            await at_version(person, version + 1)
+            assert await pending(person, 0) == []
+            assert role_at(person, carol) == "editor"
         assert await alice.read(lambda db: db.execute("SELECT kind FROM outbox").fetchall()) == []
         newest = (await carol.events("roster_changed"))[-2]["detail"]
         assert newest["signed_by"] == "alice, bob"
@@ -207,9 +145,9 @@ async def test_a_threshold_is_raised_by_as_many_as_it_asks_for(tmp_path: Path) -
         told = await alice.node.administering.threshold(2)
 
         assert (told["pending"], told["missing"]) == (True, 1)
-        await _pending(bob, 1)
+        await pending(bob, 1)
         await bob.node.administering.sign("")
-        await _version(alice, version + 1)
+        await at_version(alice, version + 1)
         assert (await alice.node.team())["threshold"] == 2
 
 
@@ -220,12 +158,12 @@ async def test_the_same_change_by_another_administrator_is_a_signature(tmp_path:
         first = await alice.node.administering.remove("carol")
         again = await alice.node.administering.remove("carol")
         assert again == first
-        await _pending(bob, 1)
+        await pending(bob, 1)
 
         done = await bob.node.administering.remove("carol")
 
         assert (done["pending"], done["version"]) == (False, version + 1)
-        await _version(alice, version + 1)
+        await at_version(alice, version + 1)
         assert alice.node.membership.member(carol.me) is None
 
 
@@ -239,15 +177,15 @@ async def test_proposals_that_no_longer_follow_are_dropped_everywhere(tmp_path: 
         stays = await alice.node.administering.role("carol", "editor")
         goes = await alice.node.administering.role("carol", "guest")
         for person in people:
-            await _pending(person, 2)
+            await pending(person, 2)
         with pytest.raises(AmbiguousError):
             await bob.node.administering.sign("")
 
         await bob.node.administering.sign(stays["proposal"])
 
         for person in people:
-            await _version(person, version + 1)
-            await _pending(person, 0)
+            await at_version(person, version + 1)
+            await pending(person, 0)
             assert await person.read(rows.proposals) == []
         with pytest.raises(UnknownError):
             await alice.node.membership.sign(bytes.fromhex(goes["proposal"]))
@@ -269,9 +207,9 @@ async def test_a_proposal_outlives_a_restart_and_reaches_who_was_away(tmp_path: 
         await alice.restart()
         await bob.restart()
 
-        assert await _pending(bob, 1) == [told["proposal"]]
+        assert await pending(bob, 1) == [told["proposal"]]
         await bob.node.administering.sign("")
-        await _version(alice, version + 1)
+        await at_version(alice, version + 1)
 
 
 async def test_somebody_is_added_once_enough_have_signed(tmp_path: Path) -> None:
@@ -280,22 +218,24 @@ async def test_somebody_is_added_once_enough_have_signed(tmp_path: Path) -> None
         try:
             version = alice.node.membership.version
             told, welcome = await alice.node.administering.add(
-                _identity(carol), "editor", addresses=alice.node.addresses()
+                identity_of(carol), "editor", addresses=alice.node.addresses()
             )
             assert (told["name"], told["pending"], told["missing"], welcome) == (
                 *("carol", True, 1, b""),
             )
-            again, _ = await alice.node.administering.add(_identity(carol), "editor", addresses=[])
+            again, _ = await alice.node.administering.add(
+                identity_of(carol), "editor", addresses=[]
+            )
             assert again["proposal"] == told["proposal"]
-            person, places = parse_identity_file_untrusted(_identity(carol))
+            person, places = parse_identity_file_untrusted(identity_of(carol))
             assert await alice.node.membership.admit(person, "editor", list(places)) == "pending"
 
-            await _pending(bob, 1)
+            await pending(bob, 1)
             await bob.node.administering.sign("")
-            await _version(alice, version + 1)
+            await at_version(alice, version + 1)
 
             done, welcome = await alice.node.administering.add(
-                _identity(carol), "editor", addresses=alice.node.addresses()
+                identity_of(carol), "editor", addresses=alice.node.addresses()
             )
             assert (done["pending"], done["version"]) == (False, version + 1)
             assert await alice.node.membership.admit(person, "editor", []) == "member"
@@ -336,7 +276,7 @@ async def test_only_administrators_propose_and_only_what_follows(tmp_path: Path)
         good = propose(follows, signer=mallory.local, team_id=trusted.team_id)
         for _ in range(2):
             assert await refused(session.request(ProposeRoster(signed=good))) == "taken"
-        assert await _pending(alice, 1)
+        assert await pending(alice, 1)
 
 
 async def test_one_administrator_cannot_fill_anothers_disk_with_proposals(tmp_path: Path) -> None:
@@ -369,7 +309,7 @@ async def test_an_expired_roster_only_takes_newer_ones_until_it_is_renewed(tmp_p
             for attempt in (
                 alice.share([image["id"]], ["bob"]),
                 alice.node.administering.role("bob", "reviewer"),
-                alice.node.membership.add(_identity(carol), "editor", addresses=[]),
+                alice.node.membership.add(identity_of(carol), "editor", addresses=[]),
             ):
                 with pytest.raises(NodeError) as expired:
                     await attempt
@@ -377,7 +317,7 @@ async def test_an_expired_roster_only_takes_newer_ones_until_it_is_renewed(tmp_p
 
             told = await alice.node.administering.renew()
             assert not told["pending"]
-            await _version(bob, 3)
+            await at_version(bob, 3)
             assert bob.node.membership.notice() is None
             (granted,) = await alice.share([image["id"]], ["bob"])
             await bob.wait_ready(granted["id"])
@@ -437,7 +377,7 @@ async def test_the_renewal_of_several_administrators_is_one_proposal(tmp_path: P
         # Another change that nobody signs does not let the roster expire.
         await alice.node.administering.threshold(1)
         assert await alice.node.administering.renew_if_due()
-        await _pending(bob, 2)
+        await pending(bob, 2)
 
         assert not await alice.node.administering.renew_if_due()
         assert not await bob.node.administering.renew_if_due()
@@ -451,210 +391,3 @@ async def test_members_who_are_no_administrators_renew_nothing(tmp_path: Path) -
         bob.clock.advance(ROSTER_LIFETIME_MS - DAY_MS)
 
         assert not await bob.node.administering.renew_if_due()
-
-
-# Two histories ------------------------------------------------------------------------------------
-
-
-async def test_two_histories_pause_what_they_disagree_on_until_they_are_joined(
-    tmp_path: Path,
-) -> None:
-    async with apart(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
-        (image,) = await alice.import_pictures(1)
-        erin = make_identity(Seeds.generate(system_entropy), name="erin", now=alice.clock.now())
-        newcomer = export_identity_file(erin, [])
-        await alice.node.administering.role("carol", "editor")
-        # What lacks a signature makes no history.
-        await bob.node.administering.threshold(2)
-        await _tell(alice, bob)
-        assert (bob.node.membership.version, bob.node.membership.rival) == (6, None)
-
-        await alice.node.administering.role("carol", "reviewer")
-        await bob.node.administering.role("carol", "guest")
-        for source, target in ((alice, bob), (bob, alice), (alice, bob)):
-            await _tell(source, target)
-        shown = await alice.node.team()
-        assert shown["conflict"] == (
-            "two histories since version 6: version 7 here, version 7 elsewhere"
-        )
-        assert "resolve" in str(bob.node.membership.notice())
-        for person in (alice, bob):
-            assert person.node.membership.may_release(carol.me) is Reason.POLICY
-        assert alice.node.membership.may_release(bob.me) is None
-        assert bob.node.membership.may_release(alice.me) is None
-        for attempt in (
-            alice.node.administering.role("carol", "editor"),
-            alice.node.administering.threshold(2),
-            alice.node.administering.renew(),
-            alice.node.membership.add(newcomer, "editor", addresses=[]),
-            alice.share([image["id"]], ["carol"]),
-        ):
-            with pytest.raises(NodeError) as conflict:
-                await attempt
-            assert conflict.value.code == "roster_conflict"
-            assert "team resolve" in conflict.value.hint
-        assert await alice.share([image["id"]], ["bob"])
-
-        plan = await alice.node.administering.resolve(dry_run=True, keep_ours=False)
-        assert plan["dry_run"]
-        assert plan["version"] == 8
-        assert "carol becomes guest, was reviewer" in plan["changes"]
-        assert plan["changes_elsewhere"] == ["two histories of the team become one"]
-        assert alice.node.membership.version == 7
-
-        done = await alice.node.administering.resolve(dry_run=False, keep_ours=False)
-        await _tell(alice, bob)
-
-        assert (done["pending"], done["version"]) == (False, 8)
-        for person in (alice, bob):
-            assert person.node.membership.version == 8
-            assert person.node.membership.rival is None
-            assert (await person.node.team())["conflict"] is None
-            assert _role(person, carol) == "guest"
-            assert await person.read(rows.rival_versions) == []
-        assert alice.node.membership.roster_hash == bob.node.membership.roster_hash
-        conflicts = [
-            one for one in await alice.events("roster_changed") if "conflict" in one["detail"]
-        ]
-        assert len(conflicts) == 1
-
-
-async def test_a_history_that_one_has_missed_is_followed_and_an_old_one_ignored(
-    tmp_path: Path,
-) -> None:
-    async with apart(tmp_path, "alice", "bob") as (alice, bob):
-        old = await bob.node.membership.versions_after(0)
-        await alice.node.administering.renew()
-        await alice.node.administering.renew()
-
-        await alice.node.membership.hear_rival_untrusted(old)
-        assert (alice.node.membership.version, alice.node.membership.rival) == (5, None)
-        # Only what the other lacks, as a long history has to be told.
-        stream = await alice.node.membership.versions_after(3)
-        await bob.node.membership.hear_rival_untrusted(stream)
-
-        assert bob.node.membership.roster_hash == alice.node.membership.roster_hash
-
-
-async def test_a_rival_is_known_again_after_a_restart(tmp_path: Path) -> None:
-    async with apart(tmp_path, "alice", "bob") as (alice, bob):
-        await alice.node.administering.renew()
-        bob.clock.advance(1)
-        await bob.node.administering.renew()
-        await _tell(bob, alice)
-        before = alice.node.membership.rival
-        assert before is not None
-        await bob.node.close()
-
-        await alice.restart()
-
-        after = alice.node.membership.rival
-        assert after is not None
-        assert after.hash == before.hash
-        assert alice.node.membership.may_release(bob.me) is None
-        await bob.restart()
-
-
-async def test_nothing_that_is_not_signed_for_this_team_is_a_rival(tmp_path: Path) -> None:
-    async with apart(tmp_path, "alice", "bob") as (alice, bob):
-        other = await new_person(tmp_path, "eve", alice.imaging)
-        try:
-            await other.node.membership.create("Test team")
-            foreign = await other.node.membership.versions_after(0)
-            await bob.node.administering.renew()
-            known = await bob.node.membership.versions_after(0)
-            for stream in (foreign, known[:-1], b"", known[3:], b"\x00\x00\x00\x01x"):
-                with pytest.raises(RemoteError):
-                    await alice.node.membership.hear_rival_untrusted(stream)
-            assert (alice.node.membership.version, alice.node.membership.rival) == (3, None)
-        finally:
-            await other.node.close()
-
-
-async def test_administrators_who_removed_each_other_keep_one_side(tmp_path: Path) -> None:
-    async with apart(tmp_path, "alice", "bob") as (alice, bob):
-        await alice.node.administering.remove("bob")
-        await bob.node.administering.remove("alice")
-        await _tell(bob, alice)
-        membership = alice.node.membership
-        assert membership.rival is not None
-
-        with pytest.raises(LocalError) as nobody:
-            await alice.node.administering.resolve(dry_run=False, keep_ours=False)
-        assert "--keep-ours" in nobody.value.hint
-        done = await alice.node.administering.resolve(dry_run=False, keep_ours=True)
-
-        assert not done["pending"]
-        await _tell(bob, alice)
-        assert membership.notice() is None
-
-
-async def test_sides_without_a_common_administrator_sign_the_same_version(tmp_path: Path) -> None:
-    async with team(tmp_path, "alice", "bob", "dave") as (alice, bob, dave):
-        await alice.node.administering.role("bob", "admin")
-        for person in (bob, dave):
-            await _version(person, 4)
-        for person in (alice, bob, dave):
-            await person.node.peering.close()
-        await alice.node.administering.role("dave", "admin")
-        await alice.node.administering.role("bob", "editor")
-        await bob.node.administering.role("alice", "editor")
-        await _tell(alice, dave)
-        await _tell(bob, dave)
-        await _tell(dave, bob)
-
-        await dave.node.administering.resolve(dry_run=False, keep_ours=False)
-        await _tell(dave, bob)
-        # It joins the two, and lacks the word of Bob's side.
-        assert dave.node.membership.rival is None
-        assert bob.node.membership.rival is not None
-        plan = await bob.node.administering.resolve(dry_run=True, keep_ours=False)
-        assert plan["changes_elsewhere"] == ["two histories of the team become one"]
-        done = await bob.node.administering.resolve(dry_run=False, keep_ours=False)
-
-        assert not done["pending"]
-        assert bob.node.membership.notice() is None
-        assert bob.node.membership.roster_hash == dave.node.membership.roster_hash
-        roles = {one.name: _role(bob, one) for one in (alice, bob, dave)}
-        assert roles == {"alice": "editor", "bob": "editor", "dave": "admin"}
-
-
-async def test_a_removal_does_not_wait_for_two_histories_to_be_joined(tmp_path: Path) -> None:
-    async with apart(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
-        await alice.node.administering.renew()
-        bob.clock.advance(1)
-        await bob.node.administering.renew()
-        await _tell(bob, alice)
-
-        await alice.node.administering.remove("carol")
-
-        assert alice.node.membership.may_release(carol.me) is Reason.NOT_MEMBER
-        assert alice.node.membership.rival is not None
-        done = await alice.node.administering.resolve(dry_run=False, keep_ours=False)
-        await _tell(alice, bob)
-        assert not done["pending"]
-        assert bob.node.membership.member(carol.me) is None
-
-
-async def test_nodes_that_meet_again_show_the_conflict_and_its_end(tmp_path: Path) -> None:
-    async with administrators(tmp_path, "alice", "bob") as (alice, bob):
-        await bob.node.close()
-        await alice.node.administering.renew()
-        await alice.node.close()
-        await bob.restart()
-        bob.clock.advance(5)
-        await bob.node.administering.renew()
-        await alice.restart()
-
-        async def conflict() -> bool:
-            shown = [await person.node.team() for person in (alice, bob)]
-            return all(one["conflict"] for one in shown)
-
-        await eventually(conflict)
-        await alice.node.administering.resolve(dry_run=False, keep_ours=False)
-
-        async def joined() -> bool:
-            return len({one.node.membership.roster_hash for one in (alice, bob)}) == 1
-
-        await eventually(joined)
-        assert bob.node.membership.rival is None

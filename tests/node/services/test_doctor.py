@@ -6,14 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from node.imaging.messages import Wall, WallName, WallState
 from node.services.doctor import decoding
 from node.services.findings import Finding, State, described, report
 from node.vault.records import grants as rows
-from protocol.errors import Refused
-from tests.attacks.mallory import enlisted
+from tests.attacks.mallory import enlisted, show_two_histories
 from tests.node.services.team import Person, eventually, team
 
 HOUR_MS = 3_600_000
@@ -108,8 +105,12 @@ async def test_a_clock_that_was_moved_is_a_problem_until_it_is_accepted(tmp_path
         # What is over only by the moved clock is not destroyed.
         assert not await ended(alice)
 
-        alice.node.accept_clock()
+        await alice.node.accept_clock()
 
+        # Who reads the log later learns that the times in it went by a clock that was moved.
+        (logged,) = await alice.events("verified")
+        assert logged["detail"]["what"] == "clock"
+        assert 7190 < int(logged["detail"]["moved"].removesuffix(" s")) < 7210
         assert (await found(alice, "clock")).state == State.OK
         assert await eventually(lambda: ended(alice))
 
@@ -157,16 +158,7 @@ async def test_a_roster_that_ends_soon_is_a_warning_and_one_that_ended_a_problem
 
 async def test_an_alarm_is_a_problem_until_somebody_has_looked_into_it(tmp_path: Path) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
-        for _ in range(5):
-            mallory.log.append()
-        await mallory.dial(bob)
-        fork = mallory.log.copy()
-        fork.entries[3:] = []
-        for _ in range(9):
-            fork.append()
-        mallory.log = fork
-        with pytest.raises(Refused):
-            await mallory.dial(bob)
+        await show_two_histories(mallory, bob)
 
         alarm = await found(bob, "log")
         bob.clock.advance(31 * DAY_MS)

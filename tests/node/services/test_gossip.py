@@ -17,7 +17,7 @@ from node.vault.records import team as rows
 from protocol.audit.equivocation import decode_evidence_untrusted, verify_evidence_untrusted
 from protocol.errors import Refused
 from protocol.messages import AddCheckpoint, Cosigned, FetchHeads, Heads
-from tests.attacks.mallory import Log, Mallory, enlisted, receive_grant, refused
+from tests.attacks.mallory import Log, Mallory, enlisted, receive_grant, refused, show_two_histories
 from tests.node.services.conditions import execute
 from tests.node.services.team import Person, eventually, start_node, team
 
@@ -58,6 +58,9 @@ async def test_t08b_two_heads_of_one_size_shown_to_two_members_are_found_by_ever
         enlisted(alice) as mallory,
     ):
         first, second = two_histories(mallory)
+        # What one of them was shown, the other is not to hear before it was shown the other one.
+        for person in (alice, bob, carol):
+            await person.node.witnessed.close()
         to_bob = await mallory.dial(bob)
         # T08a: each of them by itself has no reason to refuse.
         shown = AddCheckpoint(old=16, proof=(), note=first.head())
@@ -68,6 +71,8 @@ async def test_t08b_two_heads_of_one_size_shown_to_two_members_are_found_by_ever
         assert isinstance(await to_carol.request(shown), Cosigned)
 
         # Bob and carol only meet alice, to whom mallory never spoke.
+        for person in (alice, bob, carol):
+            person.node.witnessed.start()
         await all_alarmed(alice, bob, carol)
 
         for person in (alice, bob, carol):
@@ -211,20 +216,6 @@ async def test_row_41_a_peer_that_tells_nonsense_of_others_logs_alarms_nobody(
 # What follows from an alarm -----------------------------------------------------------------------
 
 
-async def fork(bob: Person, mallory: Mallory) -> None:
-    """Show bob a log of 6 entries, then one that is not the same."""
-    for _ in range(5):
-        mallory.log.append()
-    await mallory.dial(bob)
-    forked = mallory.log.copy()
-    forked.entries[3:] = []
-    for _ in range(9):
-        forked.append()
-    mallory.log = forked
-    with pytest.raises(Refused):
-        await mallory.dial(bob)
-
-
 async def test_dealings_stop_both_ways_and_after_a_restart_until_a_person_clears_the_alarm(
     tmp_path: Path,
 ) -> None:
@@ -234,16 +225,18 @@ async def test_dealings_stop_both_ways_and_after_a_restart_until_a_person_clears
         row = await bob.node.receiving.resolve(held)
         images = await bob.node.receiving.resolve_images(row, [])
         await bob.node.receiving.fetch(row, images, progress=lambda *_: None)
+        unfetched = await mallory.grant(session, mallory.forge(bob))
         (image,) = await bob.import_pictures(1)
         await bob.share([image["id"]], ["mallory"])
         (manifest,) = await receive_grant(mallory)
-        await fork(bob, mallory)
+        await show_two_histories(mallory, bob)
         await eventually(closed(session))
 
         for _ in range(2):
-            with pytest.raises(UnreachableError) as refusal:
-                await bob.open(held)
-            assert refusal.value.code == "fork"
+            for capability in (held, unfetched):
+                with pytest.raises(UnreachableError) as refusal:
+                    await bob.open(capability)
+                assert refusal.value.code == "fork"
             assert bob.node.peering.stopped(mallory.me)
             again = await mallory.dial(bob, greet=False)
             assert isinstance(await mallory.open(again, manifest), str)

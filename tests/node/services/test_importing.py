@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from node.errors import NodeError
 from node.imaging.made import made_pictures
 from node.services.importing import collect, remove_unchanged
 from node.vault.records import library as rows
@@ -579,7 +578,7 @@ async def test_only_sidecars_are_nothing_to_import(tmp_path: Path) -> None:
     async with alone(tmp_path) as alice:
         (tmp_path / "a.xmp").write_bytes(b"edit")
 
-        with pytest.raises(NodeError, match="belongs to a picture") as refused:
-            await take(alice, tmp_path / "a.xmp")
+        taken = await take(alice, tmp_path / "a.xmp")
 
-        assert refused.value.code == "nothing_imported"
+        assert taken["images"] == []
+        assert ["belongs to a picture" in one["message"] for one in taken["failed"]] == [True]

@@ -23,6 +23,7 @@ from protocol.capability.manifest import Disclosure
 from protocol.messages import Released
 from protocol.primitives import sha256
 from tests.attacks.mallory import enlisted
+from tests.node.services.administrators import administrators, tell
 from tests.node.services.team import (
     PASSPHRASE,
     Person,
@@ -31,7 +32,6 @@ from tests.node.services.team import (
     plain_pictures,
     team,
 )
-from tests.node.services.test_administering import _tell, administrators
 from tests.node.services.test_disclosing import landscape
 from tests.node.services.test_incarnations import back_up, begun, linked, restore
 from tests.node.services.test_joining import another, use_code
@@ -247,6 +247,7 @@ async def test_sharing_opening_refusing_changing_and_ending_are_told_with_their_
             assert theirs.values == {**picture, "release": mine.values["index"]}
             assert mine.values["image"] == image_id
             assert mine.text("index") == (str(first.index + 2),)
+        assert (await newest(bob, "saved")).text("to") == ("vault",)
 
         for _ in range(12):
             assert await bob.ask(shared["id"], manifest) == "exhausted"
@@ -352,7 +353,7 @@ async def test_changes_of_the_team_are_told_with_old_and_new_values_in_every_log
             await alice.node.administering.role("carol", "reviewer")
             await bob.node.administering.role("carol", "guest")
             for source, target in ((alice, bob), (bob, alice)):
-                await _tell(source, target)
+                await tell(source, target)
             (conflict,) = [
                 one for one in await told(alice, "roster_changed") if "conflict" in one.values
             ]
@@ -398,6 +399,10 @@ async def test_failed_unlocks_verifications_erasures_and_rolls_are_told(tmp_path
         await dispatch.call(alice.node, "check", schema.Check(read_data=True), lambda *_: None)
         one = await newest(alice, "verified")
         assert one.text("what", "ok", "problems", "data") == ("vault", "yes", "0", "yes")
+
+        await alice.node.accept_clock()
+        one = await newest(alice, "verified")
+        assert one.text("what", "ok", "moved") == ("clock", "yes", "0 s")
 
         await alice.node.reviewing.sign_off()
         assert (await newest(alice, "reviewed")).text("live", "former") == ("0", "0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,27 @@ async def test_a_node_restored_to_before_a_new_key_learns_of_it_from_others(
         await begun(alice, 2)
         await linked(alice, bob)
         assert (await known(bob, alice)).origin == origin_of(alice.me, 2)
+
+
+async def test_a_whole_disk_put_back_to_before_a_new_key_goes_on_with_a_new_log(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        # With its keyslots, unlike a backup: nothing here says that it was put back.
+        await alice.node.close()
+        shutil.copytree(alice.home, tmp_path / "disk")
+        await alice.restart()
+        await linked(alice, bob)
+        await alice.node.log_keys.roll()
+        await knows(bob, alice, 1)
+
+        await restore(alice, tmp_path / "disk")
+        assert not alice.node.context.vault.restored
+        await begun(alice)
+
+        await linked(alice, bob)
+        await bob.open(await granted(alice, bob))
+        assert (await known(bob, alice)).origin == origin_of(alice.me, 1)
 
 
 async def test_two_keys_of_one_epoch_are_an_alarm_and_the_end_of_dealings(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.node.services.team import Person
 
 NAME_OF_5 = "log_index = 5 AND field = 'name'"
 OTHER_SEALED = "(SELECT sealed FROM log_values WHERE log_index = 4 AND field = 'name')"
+OTHER_NODES = "CAST(substr(hashes, 1, 32) || zeroblob(64) AS BLOB)"
 CHANGES: dict[str, tuple[str, tuple[int | None, str]]] = {
     "an entry that the index calls another event": (
         "UPDATE log_entries SET event = 'exported' WHERE log_index = 5", (5, "index"),
@@ -25,13 +26,14 @@ CHANGES: dict[str, tuple[str, tuple[int | None, str]]] = {
         "DELETE FROM log_values WHERE log_index = 5 AND field = 'image'", (5, "index"),
     ),
     "a stored leaf hash": (
-        "UPDATE log_entries SET leaf_hash = zeroblob(32) WHERE log_index = 5", (5, "tree"),
+        "UPDATE log_entries SET hashes = zeroblob(length(hashes)) WHERE log_index = 5",
+        (5, "tree"),
     ),
     "a stored node": (
-        "UPDATE log_nodes SET hash = zeroblob(32) WHERE level = 1 AND position = 1", (2, "tree"),
+        f"UPDATE log_entries SET hashes = {OTHER_NODES} WHERE log_index = 3", (2, "tree"),
     ),
     "a stored node that is gone": (
-        "DELETE FROM log_nodes WHERE level = 2 AND position = 0", (0, "tree"),
+        "UPDATE log_entries SET hashes = substr(hashes, 1, 64) WHERE log_index = 3", (0, "tree"),
     ),
     "a value": (
         f"UPDATE log_values SET sealed = zeroblob(length(sealed)) WHERE {NAME_OF_5}",
@@ -75,7 +77,7 @@ def _processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(log_verifying, "_WORTH_PROCESSES", 0)
 
 
-TABLES = ("log_entries", "log_nodes", "log_head", "log_values", "log_keys")
+TABLES = ("log_entries", "log_head", "log_values", "log_keys")
 
 
 @pytest.mark.usefixtures("_processes")
@@ -114,6 +116,34 @@ async def test_a_search_index_that_hides_an_entry_is_found(tmp_path: Path) -> No
         )
         assert hidden["entries"] == []
         assert await problems(alice) == {(index, "index")}
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ("log_values_by_subject", "log_values (subject_id, incarnation, log_index)"),
+        ("log_entries_by_event", "log_entries (event, incarnation, log_index, time)"),
+    ],
+)
+async def test_an_index_that_leaves_an_entry_out_is_found(
+    tmp_path: Path, index: str, columns: str
+) -> None:
+    """Row T22 again: every row is as it was, the index that finds it is not."""
+    async with alone(tmp_path) as alice:
+        await alice.import_pictures(3)
+        assert await problems(alice) == set()
+
+        await sql(
+            alice,
+            f"DROP INDEX {index}",
+            f"CREATE INDEX {index} ON {columns} WHERE log_index <> 2",
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_schema SET sql = replace(sql, ' WHERE log_index <> 2', '')"
+            f" WHERE name = '{index}'",
+            "PRAGMA writable_schema = RESET",
+        )
+
+        assert await problems(alice) == {(None, "index")}
 
 
 async def test_what_was_erased_is_no_problem(tmp_path: Path) -> None:

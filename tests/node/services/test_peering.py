@@ -256,12 +256,11 @@ async def test_several_versions_are_caught_up_with_in_one_contact(tmp_path: Path
         assert bob.node.membership.version == 5
 
 
-async def test_two_rosters_of_one_version_do_not_end_what_was_granted_to_members_of_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("node.services.viewing._REACH_S", 2)
-    async with team(tmp_path, "alice") as (alice,):
-        bob = await new_person(tmp_path, "bob", alice.imaging)
+@asynccontextmanager
+async def two_administrators(folder: Path) -> AsyncIterator[tuple[Person, Person, str]]:
+    """Hold alice, bob, and what she granted to him; his node has just closed."""
+    async with team(folder, "alice") as (alice,):
+        bob = await new_person(folder, "bob", alice.imaging)
         try:
             await join(alice, bob, "admin")
             await linked(alice, bob)
@@ -269,20 +268,28 @@ async def test_two_rosters_of_one_version_do_not_end_what_was_granted_to_members
             (shared,) = await alice.share([image["id"]], ["bob"])
             await bob.wait_ready(shared["id"])
             await bob.node.close()
-            async with newcomer(tmp_path, alice, "carol"):
-                pass
-            await alice.node.close()
-            await bob.restart()
-            async with newcomer(tmp_path, bob, "dora"):
-                pass
-            await alice.restart()
-            assert alice.node.membership.version == bob.node.membership.version == 3
-            assert alice.node.membership.roster_hash != bob.node.membership.roster_hash
-
-            await both_know_of_two_histories(alice, bob)
-            assert (await bob.open(shared["id"]))["opens_left"] == 9
+            yield alice, bob, shared["id"]
         finally:
             await bob.node.close()
+
+
+async def test_two_rosters_of_one_version_do_not_end_what_was_granted_to_members_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.services.viewing._REACH_S", 2)
+    async with two_administrators(tmp_path) as (alice, bob, granted):
+        async with newcomer(tmp_path, alice, "carol"):
+            pass
+        await alice.node.close()
+        await bob.restart()
+        async with newcomer(tmp_path, bob, "dora"):
+            pass
+        await alice.restart()
+        assert alice.node.membership.version == bob.node.membership.version == 3
+        assert alice.node.membership.roster_hash != bob.node.membership.roster_hash
+
+        await both_know_of_two_histories(alice, bob)
+        assert (await bob.open(granted))["opens_left"] == 9
 
 
 async def test_two_histories_of_different_length_do_not_end_what_was_granted_either(
@@ -290,29 +297,19 @@ async def test_two_histories_of_different_length_do_not_end_what_was_granted_eit
 ) -> None:
     for module in ("viewing", "receiving"):
         monkeypatch.setattr(f"node.services.{module}._REACH_S", 2)
-    async with team(tmp_path, "alice") as (alice,):
-        bob = await new_person(tmp_path, "bob", alice.imaging)
-        try:
-            await join(alice, bob, "admin")
-            await linked(alice, bob)
-            (image,) = await alice.import_pictures(1)
-            (shared,) = await alice.share([image["id"]], ["bob"])
-            await bob.wait_ready(shared["id"])
-            await bob.node.close()
-            for name in ("carol", "emil"):
-                async with newcomer(tmp_path, alice, name):
-                    pass
-            await alice.node.close()
-            await bob.restart()
-            async with newcomer(tmp_path, bob, "dora"):
+    async with two_administrators(tmp_path) as (alice, bob, granted):
+        for name in ("carol", "emil"):
+            async with newcomer(tmp_path, alice, name):
                 pass
-            await alice.restart()
-            assert (alice.node.membership.version, bob.node.membership.version) == (4, 3)
+        await alice.node.close()
+        await bob.restart()
+        async with newcomer(tmp_path, bob, "dora"):
+            pass
+        await alice.restart()
+        assert (alice.node.membership.version, bob.node.membership.version) == (4, 3)
 
-            await both_know_of_two_histories(alice, bob)
-            assert (await bob.open(shared["id"]))["opens_left"] == 9
-        finally:
-            await bob.node.close()
+        await both_know_of_two_histories(alice, bob)
+        assert (await bob.open(granted))["opens_left"] == 9
 
 
 # Strangers and hostile members ----------------------------------------------------------------

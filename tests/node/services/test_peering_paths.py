@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from node.services.links import Link
 from node.system import system_entropy
 from node.transport.driver import Reply, Session
 from node.transport.listener import Listener
+from node.transport.websocket import WebSocketLink
 from node.vault.records import team as rows
 from protocol.errors import SafelightError
 from protocol.messages import Done, FetchHead, OpenRequest, Request
+from tests.attacks.relay import Relay as Wire
 from tests.attacks.relay import relaying
 from tests.node.services.conditions import cut, raw_session, until
 from tests.node.services.team import Person, team
@@ -131,7 +134,7 @@ async def test_an_address_that_hangs_delays_neither_another_nor_the_rendezvous(
             attach(circuits, bob)
             await alice.node.membership.add_addresses(bob.me, places, source="added")
             started = clock()
-            await until(lambda: path(alice, bob) == expected)  # noqa: B023
+            await until(partial(path_is, alice, bob, expected))
 
             # A dial that hangs takes ten seconds.
             assert clock() - started < 5
@@ -407,11 +410,11 @@ async def test_requests_go_on_while_links_come_and_go(
         assert await alice.events("witness_alarm") == []
 
 
-async def test_a_link_that_died_without_a_word_is_found_out_after_the_machine_moved(
-    tmp_path: Path,
-) -> None:
+@asynccontextmanager
+async def on_a_wire(folder: Path) -> AsyncIterator[tuple[Person, Person, Wire]]:
+    """Hold alice, and bob who reaches her by a wire that can go dead."""
     async with (
-        team(tmp_path, "alice", "bob") as (alice, bob),
+        team(folder, "alice", "bob") as (alice, bob),
         relaying(alice.node.peering.listening[0]) as wire,
     ):
         await strangers_by_address(alice, bob)
@@ -419,6 +422,13 @@ async def test_a_link_that_died_without_a_word_is_found_out_after_the_machine_mo
             alice.me, [("127.0.0.1", wire.port)], source="added"
         )
         await bob.node.peering.reach(alice.me, 10)
+        yield alice, bob, wire
+
+
+async def test_a_link_that_died_without_a_word_is_found_out_after_the_machine_moved(
+    tmp_path: Path,
+) -> None:
+    async with on_a_wire(tmp_path) as (alice, bob, wire):
         dead = bob.node.peering.link(alice.me)
         assert dead is not None
         wire.to_target = wire.from_target = lambda _data: b""
@@ -441,15 +451,7 @@ async def test_a_link_that_died_without_a_word_is_found_out_after_the_machine_mo
 
 async def test_a_younger_link_finds_out_the_dead_one_before_it(tmp_path: Path) -> None:
     """A peer that lost its links without our hearing of it dials anew."""
-    async with (
-        team(tmp_path, "alice", "bob") as (alice, bob),
-        relaying(alice.node.peering.listening[0]) as wire,
-    ):
-        await strangers_by_address(alice, bob)
-        await bob.node.membership.add_addresses(
-            alice.me, [("127.0.0.1", wire.port)], source="added"
-        )
-        await bob.node.peering.reach(alice.me, 10)
+    async with on_a_wire(tmp_path) as (alice, bob, wire):
         await until(lambda: alice.node.peering.link(bob.me))
         dead = alice.node.peering.link(bob.me)
         assert dead is not None
@@ -470,6 +472,15 @@ async def test_a_younger_link_finds_out_the_dead_one_before_it(tmp_path: Path) -
 # What a rendezvous may do ---------------------------------------------------------------------
 
 
+def path_is(one: Person, other: Person, expected: str) -> bool:
+    return path(one, other) == expected
+
+
+def met_somebody_else(one: Person, other: Person) -> bool:
+    why = one.node.peering.describe(other.me)["why"]
+    return why.endswith("rendezvous: whoever answers there is not them")
+
+
 async def test_a_rendezvous_that_joins_circuits_wrongly_gets_nobody_greeted(
     tmp_path: Path,
 ) -> None:
@@ -486,11 +497,7 @@ async def test_a_rendezvous_that_joins_circuits_wrongly_gets_nobody_greeted(
         for one in people:
             for other in people:
                 if other is not one:
-                    await until(
-                        lambda: one.node.peering.describe(other.me)["why"].endswith(  # noqa: B023
-                            "rendezvous: whoever answers there is not them"
-                        )
-                    )
+                    await until(partial(met_somebody_else, one, other))
 
         assert circuits.circuits >= 6
         assert [one.node.peering.online() for one in people] == [set()] * 3
@@ -506,7 +513,7 @@ async def test_a_circuit_is_not_taken_for_another_or_for_a_direct_connection(
         end = attach(circuits, bob)
         ring = end.on_ring
 
-        async def other_id(link, session_id, caller):  # type: ignore[no-untyped-def]
+        async def other_id(link: WebSocketLink, session_id: bytes, caller: bytes) -> None:
             await ring(link, bytes(16), caller)
 
         end.on_ring = other_id

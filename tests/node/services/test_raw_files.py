@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from node.services import disclosing
 from protocol.errors import SafelightError
 from tests.node.services.team import Person, team
 from tests.support_pictures import corners, opened, quarters
@@ -73,4 +74,42 @@ async def test_a_clean_copy_of_a_raw_file_is_refused_before_anything_is_granted(
         assert refused.value.code == "unsupported"
         assert "raw camera file" in str(refused.value)
         assert "preview" in f"{refused.value} {refused.value.hint}"
+        assert await alice.events("issued") == []
+
+
+async def test_a_saved_raw_file_keeps_the_ending_by_which_programs_know_it(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        image = await with_raw_file(alice, tmp_path)
+        (shared,) = await alice.share(
+            [image["id"]], ["bob"], rendition="original", rights=["view", "save"]
+        )
+        await bob.wait_ready(shared["id"])
+
+        saved = await bob.node.viewing.save(
+            capability=shared["id"],
+            images=[],
+            out=str(tmp_path / "saved"),
+            factor=None,
+            progress=lambda *_: None,
+        )
+
+        (file,) = saved["files"]
+        assert Path(file["path"]).suffix == ".dng"
+        assert Path(file["path"]).read_bytes() == DATA
+
+
+async def test_a_raw_file_far_behind_in_a_large_share_is_refused_at_once_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only the first picture is looked into before the share is granted.
+    monkeypatch.setattr(disclosing, "_CHECKED_BYTES", 0)
+    async with team(tmp_path, "alice", "bob") as (alice, _bob):
+        (first,) = await alice.import_pictures(1)
+        image = await with_raw_file(alice, tmp_path)
+
+        with pytest.raises(SafelightError, match="raw camera file"):
+            await alice.share([first["id"], image["id"]], ["bob"], rendition="clean")
+
         assert await alice.events("issued") == []

@@ -14,7 +14,7 @@ import pytest
 from node.errors import TamperedError, UnknownError, UnreachableError, UsageError
 from node.imaging.made import made_pictures
 from node.services.peering import Link
-from node.services.viewing import PixelStore
+from node.services.pixel_store import PixelStore
 from node.transport.driver import Reply, Session
 from protocol.errors import Reason, Refused, RemoteError, SafelightError
 from protocol.messages import Done, FetchHead, Hello, OpenRequest, Released, Request
@@ -367,7 +367,7 @@ async def test_a_release_that_does_not_prove_its_entry_is_not_used(tmp_path: Pat
             # Which of two links is preferred depends on fingerprints; this is about the other one.
             links = bob.node.peering._links
             newest = max(links.greeted(alice.me), key=lambda link: link.number)
-            links.best = lambda _fingerprint: newest  # type: ignore[method-assign, assignment]
+            links.best = lambda _fingerprint: newest  # type: ignore[method-assign, assignment]  # the one
             for what, tamper in TAMPERED.items():
                 change = tamper
                 with pytest.raises(SafelightError) as refused:

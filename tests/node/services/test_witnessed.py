@@ -147,10 +147,7 @@ async def test_row_23_a_forked_head_is_not_cosigned_and_stops_dealings(tmp_path:
         for _ in range(11):
             mallory.log.append()
         session = await mallory.dial(bob)
-        fork = mallory.log.copy()
-        fork.entries[8:] = []
-        for _ in range(4):
-            fork.append()
+        fork = mallory.log.fork(8, grown=4)
 
         request = AddCheckpoint(old=12, proof=(), note=fork.head())
         assert await refused(session.request(request)) != "taken"

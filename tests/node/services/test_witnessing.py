@@ -167,15 +167,11 @@ async def forge(person: Person, index: int) -> None:
         frontier = Frontier()
         for number, entry in enumerate(entries):
             leaf = leaf_hash(entry)
+            hashes = b"".join([leaf, *(node for _, _, node in frontier.append(leaf))])
             connection.execute(
-                "UPDATE log_entries SET entry = ?, leaf_hash = ?, time = ? WHERE log_index = ?",
-                (entry, leaf, decode_entry_untrusted(entry).time, number),
+                "UPDATE log_entries SET entry = ?, hashes = ?, time = ? WHERE log_index = ?",
+                (entry, hashes, decode_entry_untrusted(entry).time, number),
             )
-            for level, position, value in frontier.append(leaf):
-                connection.execute(
-                    "UPDATE log_nodes SET hash = ? WHERE level = ? AND position = ?",
-                    (value, level, position),
-                )
         head = Checkpoint(origin=origin_of(person.me), size=frontier.size, root=frontier.root())
         connection.execute("UPDATE log_head SET note = ?", (sign_checkpoint(head, key),))
         # What others signed of the log as it was would give it away at once.

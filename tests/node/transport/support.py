@@ -85,11 +85,11 @@ async def collect(stream: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in stream])
 
 
-def bound(listens: Listener, **changes: float) -> Door:
+def bound(listens: Listener, **changes: Any) -> Door:
     """Change what a listener lets those take who have proved nothing; return its door."""
     door = listens._door
     assert door is not None
-    door.bounds = dataclasses.replace(door.bounds, **changes)  # type: ignore[arg-type]
+    door.bounds = dataclasses.replace(door.bounds, **changes)
     return door
 
 

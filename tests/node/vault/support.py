@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from node.vault.vault import Vault
 from protocol.labels import NO_TEAM
 from protocol.limits import ARGON2_MIN_MEMORY_BYTES
 from protocol.sealed_blob import BlobContext
+from tests.support import ROOT
 
 SMALL = ARGON2_MIN_MEMORY_BYTES
 """Argon2id memory of test vaults: the least that is accepted."""
@@ -251,3 +253,26 @@ def end_in_index(transaction: WriteTransaction, capability_id: bytes) -> None:
         " WHERE capability_id = ?",
         (transaction.now, capability_id),
     )
+
+
+async def kill_writer(program: Path, home: Path, *, after: float) -> list[list[bytes]]:
+    """Run a program on a vault, and kill it so many seconds after its first line.
+
+    Return the words of every whole line that it wrote.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(program),
+        str(home),
+        PASSPHRASE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    first = await process.stdout.readline()
+    await asyncio.sleep(after)
+    process.kill()
+    lines = (first + await process.stdout.read()).splitlines(keepends=True)
+    await process.wait()
+    return [line.split() for line in lines if line.endswith(b"\n")]

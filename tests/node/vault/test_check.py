@@ -337,6 +337,9 @@ async def test_what_was_repaired_when_the_vault_was_opened_is_told(closed: Close
 # Log ----------------------------------------------------------------------------------------------
 
 
+OTHER_NODE = "CAST(substr(hashes, 1, 32) || zeroblob(32) AS BLOB)"
+
+
 async def tamper(closed: Closed, sql: str) -> list[Problem]:
     """Change the index as someone with its key could, and look at the log."""
     vault = await reopen(closed.home.folder)
@@ -350,12 +353,15 @@ async def tamper(closed: Closed, sql: str) -> list[Problem]:
     [
         ("UPDATE log_entries SET entry = x'00' WHERE log_index = 1", "audit log, entry 1"),
         ("DELETE FROM log_entries WHERE log_index = 3", "audit log, entry 3"),
-        ("UPDATE log_entries SET leaf_hash = zeroblob(32) WHERE log_index = 2", "entry 2"),
-        ("UPDATE log_nodes SET hash = zeroblob(32) WHERE level = 1", "audit log, entry 1"),
+        ("UPDATE log_entries SET hashes = zeroblob(32) WHERE log_index = 2", "entry 2"),
+        (f"UPDATE log_entries SET hashes = {OTHER_NODE} WHERE log_index = 1", "audit log, entry 1"),
         ("DELETE FROM log_head", "audit log"),
         ("UPDATE log_head SET size = 2", "audit log"),
         ("UPDATE log_head SET note = x'00'", "audit log"),
-        ("DELETE FROM log_nodes WHERE level = 2", "index.db"),
+        (
+            "UPDATE log_entries SET hashes = substr(hashes, 1, 64) WHERE log_index = 3",
+            "index.db",
+        ),
     ],
 )
 async def test_a_log_that_was_tampered_with_is_found(closed: Closed, sql: str, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ async def test_t19_no_page_of_the_index_or_its_wal_keeps_the_key_of_who_was_eras
     for number in (3, 700, 1499):
         subject = person(number)
         row = await database.read(
-            lambda db, one=subject: erasing.subject(db, "member", one.reference)  # type: ignore[misc]
+            partial(erasing.subject, kind="member", reference=subject.reference)
         )
         assert row is not None
         sealed = await sealed_values(database, row.subject_id)
@@ -131,11 +132,8 @@ async def test_single_facts_are_found_and_destroyed_and_the_others_stay(
     texts = ("signed by ada", "signed by bob", "version 3")
     for text in texts:
         values = (("detail", text.encode(), me), ("member", b"x" * 32, me))
-        await database.write(
-            lambda transaction, v=values: transaction.append(  # type: ignore[misc]
-                LogDraft(event="roster_changed", values=v)
-            )
-        )
+        entry = LogDraft(event="roster_changed", values=values)
+        await database.write(partial(WriteTransaction.append, draft=entry))
     mine = await database.read(lambda db: erasing.subject(db, "member", bytes(32)))
     assert mine is not None
     facts = await database.read(lambda db: erasing.facts_of(db, mine.subject_id))
@@ -169,7 +167,7 @@ async def test_the_name_of_a_picture_that_is_gone_is_in_no_page_of_the_search_in
             library.index_for_search(transaction.connection, image_id)
 
     for start in range(0, 1000, 100):
-        await database.write(lambda one, start=start: insert(one, start))  # type: ignore[misc]
+        await database.write(partial(insert, start=start))
     needle = b"canary0500picture"
     assert occurrences(index, KEY, needle) > 0
 

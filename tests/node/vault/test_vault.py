@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +26,16 @@ from node.vault.vault import Vault, recover
 from protocol.audit.checkpoint import open_checkpoint_untrusted, origin_of
 from protocol.audit.entry import decode_entry_untrusted
 from protocol.errors import LocalError
-from tests.node.vault.support import PASSPHRASE, SMALL, ManualClock, fill, flip, new_vault, reopen
+from tests.node.vault.support import (
+    PASSPHRASE,
+    SMALL,
+    ManualClock,
+    fill,
+    flip,
+    kill_writer,
+    new_vault,
+    reopen,
+)
 from tests.support import ROOT
 
 RECORD = KeyslotRecord(slot_secret=b"\x01" * 32, mix=bytes(32))
@@ -477,24 +485,7 @@ async def test_guarantee_10_what_was_acknowledged_survives_a_kill(
     trials = 100 if os.environ.get("SAFELIGHT_LONG") else 4
     total = 0
     for trial in range(trials):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(program),
-            str(home),
-            PASSPHRASE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert process.stdout is not None
-        first = await process.stdout.readline()
-        await asyncio.sleep(0.01 * (trial % 20))
-        process.send_signal(signal.SIGKILL)
-        rest = await process.stdout.read()
-        await process.wait()
-        lines = [
-            line.split() for line in (first + rest).splitlines(keepends=True) if line[-1:] == b"\n"
-        ]
+        lines = await kill_writer(program, home, after=0.01 * (trial % 20))
         told = {int(number): (int(turn), int(index)) for number, turn, index in lines}
         assert told
 

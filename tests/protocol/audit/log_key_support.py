@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from protocol.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from protocol.audit.log_keys import LogKeys, LogKeyStatement, sign_log_key
@@ -30,16 +31,16 @@ def note(size: int, key: SigningKey, *, origin: str = FIRST, log: Sequence[bytes
     return sign_checkpoint(Checkpoint(origin=origin, size=size, root=root), key)
 
 
-def said(**changes: object) -> LogKeyStatement:
+def said(**changes: Any) -> LogKeyStatement:
     """Return the statement of epoch 1, which begins after entry 5, with some fields changed."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "origin": FIRST,
         "incarnation": 0,
         "epoch": 1,
         "key": ONE.public,
         "previous": note(6, ANN.log),
     }
-    return LogKeyStatement(**{**fields, **changes})  # type: ignore[arg-type]
+    return LogKeyStatement(**{**fields, **changes})
 
 
 def signed(**changes: object) -> bytes:

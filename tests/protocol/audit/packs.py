@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from protocol.audit.checkpoint import Checkpoint, cosign, origin_of, sign_checkpoint
 from protocol.audit.entry import Entry, commitment, encode_entry
@@ -30,7 +31,7 @@ from protocol.audit.pack_container import StoredFile, directory, local_header
 from protocol.audit.tlog_proof import format_proof
 from protocol.audit.tree import inclusion_proof, leaf_hash, root_of
 from protocol.audit.witness import witness_name
-from protocol.capability.statements import Receipt, sign_receipt
+from protocol.capability.statements import Receipt, ReceiptEvent, sign_receipt
 from protocol.identity import LocalIdentity, Seeds, make_identity
 from protocol.labels import NO_TEAM
 from protocol.primitives import SigningKey, sha256
@@ -96,7 +97,7 @@ class Log:
     def add(self, event: str, told: dict[str, bytes] | None = None, **changes: object) -> int:
         index = len(self.lines)
         salts = {name: sha256(f"{self.number} {index} {name}".encode()) for name in told or {}}
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "actor": "",
             "commitments": {
                 name: commitment(salts[name], name, value).hex()
@@ -109,7 +110,7 @@ class Log:
             "time": START + index,
             **changes,
         }
-        entry = encode_entry(Entry(**fields))  # type: ignore[arg-type]
+        entry = encode_entry(Entry(**fields))
         lines = [value_line(name, salts[name], (told or {})[name]) for name in sorted(told or {})]
         self.lines.append((entry, lines))
         return index
@@ -127,14 +128,16 @@ class Log:
         return b"".join(entry + b"\n" + b"".join(told) for entry, told in self.lines)
 
 
-def receipt(event: str, log: Log, release: int | None, *, by: LocalIdentity = BOB) -> bytes:
-    about: dict[str, object] = {}
+def receipt(
+    event: ReceiptEvent, log: Log, release: int | None, *, by: LocalIdentity = BOB
+) -> bytes:
+    about: dict[str, Any] = {}
     if release is not None:
         about = {
             "image_id": bytes(16), "open_id": bytes(16), "origin": log.origin, "index": release,
             "leaf_hash": leaf_hash(log.entries[release]),
         }  # fmt: skip
-    statement = Receipt(event=event, capability_hash=bytes(32), time=START, **about)  # type: ignore[arg-type]
+    statement = Receipt(event=event, capability_hash=bytes(32), time=START, **about)
     return receipt_line(by.public.fingerprint, sign_receipt(statement, holder=by, team_id=TEAM))
 
 

@@ -6,6 +6,7 @@ imports the named test anew, runs it, and prints what became of it as JSON.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import itertools
@@ -521,15 +522,15 @@ FAULTS = (
     Fault(
         "commitment: without its salt",
         "audit.entry",
-        "COMMIT_LOG_VALUE + salt + name",
-        "COMMIT_LOG_VALUE + name",
+        "COMMIT_LOG_VALUE + salt + _field_name(field)",
+        "COMMIT_LOG_VALUE + _field_name(field)",
         "audit.test_entry:test_t24a_a_commitment_opens",
     ),
     Fault(
         "commitment: without the byte between field and value",
         "audit.entry",
-        'name + b"\\x00" + value',
-        "name + value",
+        'return name + b"\\x00"',
+        "return name",
         "audit.test_entry:test_t24a_a_commitment_opens",
     ),
     Fault(
@@ -644,7 +645,7 @@ def _cases(test: Callable[..., object]) -> Iterator[Callable[[], object]]:
         )
     for chosen in itertools.product(*axes):
         arguments = {key: value for part in chosen for key, value in part.items()}
-        yield lambda arguments=arguments: test(**arguments)  # type: ignore[misc]
+        yield functools.partial(test, **arguments)
 
 
 if __name__ == "__main__":

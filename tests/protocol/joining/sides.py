@@ -68,3 +68,9 @@ def played(until: int, *, label: str = "") -> Pair:
         answer = side.receive_untrusted(messages[-1])
         messages.append(pair.inviter.accept(accepted()) if answer is None else answer)
     return pair
+
+
+def some(message: bytes | None) -> bytes:
+    """Return a message that there has to be."""
+    assert message is not None
+    return message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +85,7 @@ def test_the_repr_of_a_code_has_its_number_only() -> None:
 def test_every_word_can_be_drawn_at_both_places() -> None:
     firsts, seconds = zip(
         *(
-            new_words(lambda size, n=number: n.to_bytes(size, "big"))  # type: ignore[misc]
+            new_words(partial(number.to_bytes, byteorder="big"))
             for one in range(2048)
             for number in [one | one << 11 | 0xFFC0_0000]
         ),

@@ -8,7 +8,7 @@ from protocol.encoding import decode
 from protocol.errors import LocalError
 from protocol.identity import make_identity
 from protocol.limits import MAX_ROSTER_UPDATE_BYTES, ROSTER_LIFETIME_MS
-from protocol.roster.changes import Change, common_members, describe_changes, merge
+from protocol.roster.changes import Change, ChangeKind, common_members, describe_changes, merge
 from protocol.roster.metadata import (
     Member,
     Roster,
@@ -55,10 +55,10 @@ def renamed(name: str, as_name: str, role: str = "admin") -> Member:
     return Member(certificate=local.public.certificate, role=role)
 
 
-def about(kind: str, *facts: str, who: bytes = b"", name: str = "") -> Change:
+def about(kind: ChangeKind, *facts: str, who: bytes = b"", name: str = "") -> Change:
     """Return an expected change."""
     before, after = facts
-    return Change(kind=kind, name=name, fingerprint=who, before=before, after=after)  # type: ignore[arg-type]
+    return Change(kind=kind, name=name, fingerprint=who, before=before, after=after)
 
 
 # Changes

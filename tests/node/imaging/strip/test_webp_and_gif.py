@@ -10,7 +10,7 @@ from node.imaging.strip.engine import strip_untrusted
 from node.imaging.strip.errors import StripError
 from node.imaging.strip.policy import StripPolicy
 from tests.node.imaging.strip import traps
-from tests.support_pictures import CANARY, corners, encoded, opened
+from tests.support_pictures import CANARY, corners, encoded, frames_in, opened
 
 
 def riff_chunk(kind: bytes, payload: bytes) -> bytes:
@@ -28,9 +28,9 @@ def webp(**options: object) -> bytes:
 
 def same_frames(one: bytes, other: bytes) -> bool:
     with Image.open(io.BytesIO(one)) as first, Image.open(io.BytesIO(other)) as second:
-        if first.n_frames != second.n_frames:  # type: ignore[attr-defined]
+        if frames_in(first) != frames_in(second):
             return False
-        for number in range(first.n_frames):  # type: ignore[attr-defined]
+        for number in range(frames_in(first)):
             first.seek(number)
             second.seek(number)
             if first.convert("RGBA").tobytes() != second.convert("RGBA").tobytes():
