@@ -14,22 +14,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from rich.segment import Segments
-from rich.traceback import Traceback
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.screen import Screen
 
+from node.cli.picture import Depth
 from node.control.schema import Lock, Status
 from tui.gateway import Connection, Gateway, GatewayError
 from tui.keymap import keymap_path, read_keymap
 from tui.notices import Notices
-from tui.pictures.terminal import SETTING, pictures_of
+from tui.pictures.painter import Painter
+from tui.pictures.terminal import SETTING, depth_of, pictures_of
 from tui.screens import entry, table
 from tui.screens.dialog import Dialog
 from tui.screens.help import KeysDialog
 from tui.screens.page import Page
-from tui.screens.share import Unsent
+from tui.screens.share import PhraseDialog, Unsent, Watched
 from tui.settings import read_settings, remember_theme, settings_path
 from tui.theme import NAMES, THEMES, first_theme
 from tui.times import now
@@ -74,18 +75,30 @@ class SafelightApp(App[int]):
         Binding("A", "alarms", "alarms of the log", show=False, id="app.alarms"),
     ]
 
-    def __init__(self, *, home: Path, passphrase_file: Path | None = None) -> None:
+    def __init__(
+        self, *, home: Path, passphrase_file: Path | None = None, terminal: str = ""
+    ) -> None:
+        """``terminal`` is the name that the terminal gave when it was asked."""
         super().__init__()
         self.home = home
         self.passphrase_file = passphrase_file
         self.settings, problems = read_settings(settings_path(), NAMES)
         chosen_pictures = {SETTING: self.settings.pictures} if self.settings.pictures else {}
-        self.pictures = pictures_of({**chosen_pictures, **os.environ})
+        self.pictures = pictures_of(
+            {**chosen_pictures, **os.environ, **({"NO_COLOR": "1"} if self.no_color else {})},
+            terminal,
+        )
         """How pictures are drawn."""
+        # The framework has taken NO_COLOR out of the environment.
+        depth = Depth.GREY if self.no_color else depth_of(os.environ)
+        self.painter = Painter(self.pictures, depth, self._to_terminal)
+        """Draws them."""
         self.notices = Notices(self.settings)
         """What happened while the program runs."""
         self.unsent = Unsent(self)
         """A share that can still be taken back."""
+        self.watched = Watched(self)
+        """The share that was sent last."""
         self._entered: set[Connection] = set()
         self._going_in = False
         self.alarm = ""
@@ -110,17 +123,20 @@ class SafelightApp(App[int]):
     def on_mount(self) -> None:
         """Show the library and begin to watch the node."""
         self.push_screen("library")
-        self.gateway.start()
+        # The frame is on the screen first.
+        self.call_after_refresh(self.gateway.start)
         for problem in self.problems:
             self.notify(problem, severity="warning", markup=False)
 
     async def action_quit(self) -> None:
-        """Leave; what waits to be sent is sent first."""
+        """Leave; what waits to be sent is sent first, and phrases are not lost."""
         await self.unsent.send_now()
-        self.exit(0)
+        if not isinstance(self.screen, PhraseDialog):
+            self.exit(0)
 
     async def on_unmount(self) -> None:
-        """Hang up."""
+        """Hang up; the terminal keeps no picture."""
+        self.painter.drop_all()
         await self.gateway.close()
 
     def _connection_changed(self, seen: Connection) -> None:
@@ -145,6 +161,7 @@ class SafelightApp(App[int]):
     def _heard(self, event: dict[str, Any]) -> None:
         for page in self.pages():
             page.heard(event)
+        self.watched.heard(event)
         if event.get("kind") == "alarm":
             self.look_at_alarms()
         me = str(self.gateway.status.get("name", ""))
@@ -192,7 +209,9 @@ class SafelightApp(App[int]):
                 self.pop_screen()
         for page in self.pages():
             page.forget()
+        self.painter.drop_all()
         self.notices.forget()
+        self.watched.forget()
         self.clear_notifications()
 
     def go_in(self, *, asked: bool) -> None:
@@ -259,6 +278,8 @@ class SafelightApp(App[int]):
 
     async def _lock(self) -> None:
         await self.unsent.send_now()
+        if isinstance(self.screen, PhraseDialog):
+            return  # It would be lost.
         try:
             await self.gateway.call("lock", Lock())
         except GatewayError as error:
@@ -315,6 +336,11 @@ class SafelightApp(App[int]):
         """Return the filters without the one whose small cache pictures defeat."""
         return [one for one in super().get_line_filters() if not isinstance(one, ANSIToTruecolor)]
 
+    def _to_terminal(self, text: str) -> None:
+        """Send what is no part of a line: pictures that the terminal itself draws."""
+        if self._driver is not None:
+            self._driver.write(text)
+
     def export_screenshot(self, *_args: Any, **_kwargs: Any) -> str:
         """Refuse: a screen holds pictures, and a file of it is a copy in the clear."""
         raise PermissionError("Safelight takes no screenshots of itself")
@@ -332,7 +358,10 @@ class SafelightApp(App[int]):
 
     def _fatal_error(self) -> None:
         """End after a fault with where it was, never with what the variables held."""
+        from rich.traceback import Traceback
+
         self.bell()
+        self.painter.drop_all()
         traceback = Traceback(show_locals=False, width=None)
         self._exit_renderables.append(
             Segments(self.console.render(traceback, self.console.options))

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,6 +130,8 @@ class Gateway:
     # Watching -------------------------------------------------------------------------------------
 
     async def _keep_watching(self) -> None:
+        # What the client speaks takes long to load: not while the screen waits.
+        await asyncio.to_thread(import_module, "aiohttp")
         pause = _RETRY_S
         while True:
             seen = await self._look_once()

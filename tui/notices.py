@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from textual.notifications import SeverityLevel
+
 from tui.settings import Settings
 
 KEPT: Final = 500
@@ -22,7 +24,7 @@ _WITHIN: Final = timedelta(seconds=10)
 _COUNTED: Final = timedelta(hours=1)
 """For how long a kind by one person is counted for its threshold."""
 
-_KINDS: Final[dict[str, tuple[str, str, str]]] = {
+_KINDS: Final[dict[str, tuple[str, str, SeverityLevel]]] = {
     "log.opened": ("opened", "Opened", "information"),
     "log.saved": ("saved", "Saved", "information"),
     "log.denied": ("denied", "Denied", "warning"),
@@ -41,7 +43,7 @@ class Notice:
     kind: str
     title: str
     words: str
-    severity: str
+    severity: SeverityLevel
     at: datetime
 
 

@@ -135,9 +135,8 @@ def remember_theme(path: Path, theme: str) -> None:
     except FileNotFoundError:
         text = ""
     line = f'theme = "{theme}"'
-    if _THEME_LINE.search(text):
-        text = _THEME_LINE.sub(line, text, count=1)
-    else:
+    text, changed = _THEME_LINE.subn(line, text, count=1)
+    if not changed:
         text = f"{line}\n{text}"
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")

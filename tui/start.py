@@ -21,7 +21,11 @@ def main() -> NoReturn:
     if _names_no_command(arguments) and _COMPLETION not in os.environ and _somebody_sits_there():
         from tui.run import run
 
-        sys.exit(run(arguments))
+        code = run(arguments)
+        # Nothing is left to do, and taking everything apart piece by piece takes a while.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     from node.cli.main import main as command_line
 
     command_line()

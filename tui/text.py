@@ -24,6 +24,11 @@ _RAW: Final = frozenset({"data", "rgb", "thumbnails", "welcome", "identity_file"
 """Fields that hold base64, which is nobody's text and may be long."""
 
 
+_LINED: Final = frozenset({"proof"})
+"""Fields whose lines mean something."""
+_MOST_LINES: Final = 500
+
+
 def clean(text: str) -> str:
     """Return text on one line, without controls, formats and private letters, in NFC."""
     cut = text if len(text) <= MOST_LETTERS else text[:MOST_LETTERS] + "…"
@@ -35,6 +40,8 @@ def clean(text: str) -> str:
 def clean_answer(value: Any, field: str = "") -> Any:
     """Return an answer of the node with every text in it cleaned, keys included."""
     if isinstance(value, str):
+        if field in _LINED:
+            return "\n".join(clean(line) for line in value.split("\n")[:_MOST_LINES])
         return value if field in _RAW else clean(value)
     if isinstance(value, list):
         return [clean_answer(one, field) for one in value]

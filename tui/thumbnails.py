@@ -1,4 +1,4 @@
-"""Thumbnails of the library for a grid: asked for in batches, drawn in threads.
+"""Thumbnails of the library for a grid: asked for in batches, drawn in a thread.
 
 Belongs here: the way from rows to drawn lines.
 Never here: keeping them (``widgets.grid`` does), or how a cell is drawn (``pictures``).
@@ -11,50 +11,43 @@ import base64
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from textual.strip import Strip
-
 from node.control.schema import Thumbnails
-from tui.pictures.terminal import Pictures
+from tui.pictures.painter import Painter
 from tui.widgets.pages import Row
 
 if TYPE_CHECKING:
     from tui.gateway import Gateway
-    from tui.pictures.strips import Box
+    from tui.pictures.strips import Box, Lines
 
 
 class LibraryThumbnails:
     """Thumbnails of pictures of the vault."""
 
-    def __init__(self, gateway: Gateway, pictures: Pictures) -> None:
+    def __init__(self, gateway: Gateway, painter: Painter) -> None:
         self._gateway = gateway
-        self._pictures = pictures
+        self._painter = painter
 
-    async def strips(self, rows: list[Row], box: Box) -> dict[Hashable, list[Strip]]:
-        """Return the lines of the thumbnails of rows by id; those without one are left out.
+    async def drawn(self, rows: list[Row], box: Box) -> dict[Hashable, Lines]:
+        """Return the thumbnails of rows by id, fitted into a box; those without are left out.
 
         GatewayError where the node is not there to be asked.
         """
-        if self._pictures is Pictures.OFF:
+        if self._painter.off:
             return {}
-        answer = await self._gateway.call(
-            "thumbnails", Thumbnails(images=[str(row["id"]) for row in rows])
-        )
-        found = await asyncio.gather(
-            *(
-                asyncio.to_thread(self._draw, encoded, box)
-                for encoded in answer["thumbnails"].values()
-            )
-        )
-        return {
-            name: lines
-            for name, lines in zip(answer["thumbnails"], found, strict=True)
-            if lines is not None
-        }
+        wanted = Thumbnails(images=[str(row["id"]) for row in rows])
+        answer = await self._gateway.call("thumbnails", wanted)
+        # One thread for all of them: threads that compute wait for each other.
+        return await asyncio.to_thread(self._draw, answer["thumbnails"], box)
 
-    def _draw(self, encoded: str, box: Box) -> list[Strip] | None:
-        from tui.pictures.strips import thumbnail_strips
+    def drop(self, drawn: Lines | None) -> None:
+        """Let go of a thumbnail that is kept no more."""
+        self._painter.drop(drawn)
 
-        try:
-            return thumbnail_strips(base64.b64decode(encoded), box, self._pictures.blocks)
-        except ValueError:
-            return None
+    def _draw(self, thumbnails: dict[str, str], box: Box) -> dict[Hashable, Lines]:
+        found: dict[Hashable, Lines] = {}
+        for name, encoded in thumbnails.items():
+            try:
+                found[name] = self._painter.thumbnail(base64.b64decode(encoded), box)
+            except ValueError:
+                continue
+        return found

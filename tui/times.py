@@ -5,7 +5,9 @@ Belongs here: words for spans. Never here: reading a clock of the node's decisio
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 
 def now() -> datetime:
@@ -26,11 +28,16 @@ def span(seconds: float) -> str:
     return f"{minutes} m" if minutes else f"{rest} s"
 
 
+def seconds_left(moment: str) -> float:
+    """Return the seconds until an RFC 3339 time, negative after it."""
+    return (datetime.fromisoformat(moment) - now()).total_seconds()
+
+
 def left(moment: str | None) -> str:
     """Return how long it is until an RFC 3339 time, or that it is over."""
     if not moment:
         return "–"
-    seconds = (datetime.fromisoformat(moment) - now()).total_seconds()
+    seconds = seconds_left(moment)
     return span(seconds) if seconds > 0 else "over"
 
 
@@ -45,3 +52,21 @@ def ago(moment: str | None) -> str:
 def clock(moment: str) -> str:
     """Return an RFC 3339 time as this terminal's local time."""
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+_AGO: Final = re.compile(r"(\d+)\s*([smhd])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def past_moment(text: str) -> str | None:
+    """Return as RFC 3339 what a person means: ``3h`` ago, ``2030-01-31``, ``2030-01-31 14:00``.
+
+    A time without a zone is this terminal's. None where it is neither.
+    """
+    if match := _AGO.fullmatch(text.strip()):
+        return (now() - timedelta(**{_UNITS[match[2]]: int(match[1])})).isoformat()
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return moment.astimezone().isoformat()

@@ -605,7 +605,7 @@ def main(arguments: list[str]) -> int:
             for one in what if isinstance(what, list) else [what]:
                 if name in ("problems", "flagged"):
                     where = "" if one["index"] is None else f"entry {one['index']}: "
-                    print(f"  {name}: {where}{one['message']}".encode("ascii", "replace").decode())
+                    print(f"  {name}: {where}{one['message']!a}")
                 elif one != "":
                     print(f"  {name}: {one!a}")
     return 0 if found["ok"] else 5

@@ -68,12 +68,13 @@ class Gossip:
             answer = await link.session.request(FetchHeads(after=after))
             if not isinstance(answer, Heads) or len(answer.notes) > MAX_HEADS_AT_ONCE:
                 raise RemoteProtocolError("the peer does not say which heads it holds")
-            self._asked[link.session] = answer.next
             to_ask: dict[bytes, Identity] = {}
             for note in answer.notes:
                 member = await self._hear_untrusted(link.member, note)
                 if member is not None:
                     to_ask[member.fingerprint] = member
+            # Only now: whoever is cut off here asks for all of them again.
+            self._asked[link.session] = answer.next
             for member in to_ask.values():
                 self._let_prove(member)
             if len(answer.notes) < MAX_HEADS_AT_ONCE:

@@ -266,11 +266,11 @@ class Witnessing:
         Says whether the member has to prove it. An alarm is raised where it contradicts the head
         held by itself.
         """
-        known = await self.held(member, shown.head.origin)
-        if known is None:
-            await self._keep(member, shown, over=None, proven=None)
-            return False
         origin = shown.head.origin
+        while (known := await self.held(member, origin)) is None:
+            # Several tell at once, and another head may come to be held meanwhile.
+            if await self._keep(member, shown, over=None, proven=None):
+                return False
         waiting = await self._context.database.read(lambda db: rows.release_heads(db, origin))
         for other in (known, *map(stored_head, waiting)):
             if other.head.size == shown.head.size and other.head.root != shown.head.root:

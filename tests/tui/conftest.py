@@ -11,6 +11,16 @@ from tests.e2e import people as e2e
 from tests.e2e.people import Cli
 
 
+@pytest.fixture(autouse=True)
+def _usual_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep a person's own keymap, settings and terminal out of every test."""
+    for name in ("NO_COLOR", "COLORFGBG", "SAFELIGHT_PICTURES", "SAFELIGHT_COLOURS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, Cli]]:
     """Alice, who has twelve pictures in an album, and Bob; their nodes run."""

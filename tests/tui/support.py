@@ -17,6 +17,7 @@ from tui.app import SafelightApp
 from tui.gateway import Connection
 from tui.screens.page import Page
 from tui.widgets.lines import StatusLine
+from tui.widgets.rows import Listing
 
 LARGE = (120, 40)
 USUAL = (80, 24)
@@ -53,9 +54,15 @@ class Screen:
         return self.page
 
     async def settled(self) -> None:
-        """Wait until the node is reached and the screen in front has loaded."""
+        """Wait until the node is reached and the screen in front has loaded, its rows too."""
         await self.until(lambda: self.app.gateway.connection is Connection.READY)
         await self.until(lambda: isinstance(self.app.screen, Page) and self.page.settled)
+        await self.until(
+            lambda: (
+                isinstance(self.app.screen, Page)
+                and all(one.pages.loaded for one in self.page.query(Listing))
+            )
+        )
 
     @property
     def page(self) -> Page:

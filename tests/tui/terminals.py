@@ -109,7 +109,7 @@ class Terminal:
 
     def ended(self, *, seconds: float = 60) -> int:
         """Wait until the process has ended and everything is read; return its exit code."""
-        code = self.process.wait(seconds)
+        code: int = self.process.wait(seconds)
         self._reader.join(seconds)
         return code
 
@@ -145,6 +145,9 @@ def terminal(
         made.close()
 
 
+_LEFT = "it left with"
+
+
 class Tmux:
     """The program in a tmux server of its own, as a person over SSH has it."""
 
@@ -154,7 +157,7 @@ class Tmux:
         columns, lines = size
         command = (
             f"{sys.executable} -P -c 'from tui.start import main; main()'; "
-            'echo "it left with $?"; exec sleep 600'
+            f'echo "{_LEFT} $?"; exec sleep 600'
         )
         self._run(
             *("start-server", ";", "set", "-g", "status", "off", ";"),
@@ -189,6 +192,36 @@ class Tmux:
         """The words on the screen with single spaces, whatever lines and frames they stand in."""
         return " ".join(self.text.translate(_FRAME).split())
 
+    def empty(self, text: str) -> None:
+        """Take away what stands in the line that takes keys."""
+
+        def emptied() -> bool:
+            self.press("C-u")
+            with suppress(AssertionError):
+                self.gone(text, seconds=3)
+            return text not in self.words
+
+        until(emptied, lambda: self.text, seconds=60)
+
+    def fill(self, text: str, *, shown: str = "", times: int = 1) -> None:
+        """Put text into the line that takes keys, and see it there (``shown``, so many times).
+
+        Typed again where nothing came of it, as a person does: a dialog that is just being
+        drawn takes no keys yet.
+        """
+
+        def stands() -> bool:
+            return self.text.count(shown or text) >= times
+
+        def typed() -> bool:
+            self.press("C-u")
+            self.type(text)
+            with suppress(AssertionError):
+                until(stands, lambda: self.text, seconds=3)
+            return stands()
+
+        until(typed, lambda: self.text, seconds=60)
+
     def until(self, *words: str, seconds: float = 60) -> str:
         """Wait until one of these words stand on the screen; return which."""
         found: list[str] = []
@@ -196,6 +229,7 @@ class Tmux:
         def seen() -> bool:
             shown = self.words
             found.extend(one for one in words if one in shown)
+            assert found or _LEFT not in shown, f"it ended:\n{self.text}"
             return bool(found)
 
         until(seen, lambda: self.text, seconds=seconds)
@@ -213,14 +247,13 @@ class Tmux:
         """Type text."""
         self._run("send-keys", "-l", text)
 
-    def resize(self, size: tuple[int, int]) -> None:
-        """Make the window larger or smaller."""
-        self._run("resize-window", "-x", str(size[0]), "-y", str(size[1]))
-
     def close(self) -> None:
         """End the server and what runs in it."""
         with suppress(AssertionError):
+            socket = self._run("display-message", "-p", "#{socket_path}").strip()
             self._run("kill-server")
+            # The server leaves it behind.
+            Path(socket).unlink(missing_ok=True)
 
 
 _FRAME = dict.fromkeys(map(ord, "│╭╮╰╯─▌"), " ")

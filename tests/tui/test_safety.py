@@ -14,55 +14,13 @@ from textual.filter import ANSIToTruecolor
 from textual.widgets import Static
 
 from tests.e2e.people import Cli
+from tests.tui.deceiver import poisoned
+from tests.tui.payloads import PAYLOADS
 from tests.tui.support import USUAL, opened
 from tui.app import SafelightApp
 from tui.safety import forget_debugging
 from tui.screens import table
 from tui.text import clean, clean_answer, fit
-
-PAYLOADS = (
-    "\x1b]52;c;ZXZpbA==\x07",
-    "\x1b]0;title\x07",
-    "\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\",
-    "\x1b[2J\x1b[H",
-    "\x1b[31mred",
-    "\x1b[?1049l",
-    "\x1b[6n",
-    "\x1b[c",
-    "\x1bc",
-    "\x1bP+q544e\x1b\\",
-    "\x1b_Gf=24,s=1,v=1;AAAA\x1b\\",
-    "\x1b^private\x1b\\",
-    "\x1bXstring\x1b\\",
-    "\x9b31m",
-    "\x9d52;c;ZXZpbA==\x9c",
-    "\x90q\x9c",
-    "\x07bell",
-    "\x08\x08\x08back",
-    "\rover the start",
-    "two\nlines",
-    "a\x0bb\x0cc",
-    "\x7fdelete",
-    "\x00null",
-    "\x0e shift out",
-    "[@click=app.quit]press[/]",
-    "[bold red]markup[/]",
-    "[link=https://evil.example]a[/link]",
-    "[/]",
-    "[[double]]",
-    "[@click=screen.dismiss]",
-    "$error",
-    "\u202eevil.gpj",
-    "\u2066isolate\u2069",
-    "\u200bzero\u200dwidth",
-    "\ufeffmark",
-    "\u2028line\u2029paragraph",
-    "\U000e0041tag",
-    "\ue000private",
-    "e\u0301" * 3,
-    "long " * 2000,
-)
-"""As names, comments, terms and names of peers."""
 
 
 def test_there_are_forty_payloads() -> None:
@@ -112,7 +70,7 @@ async def test_hostile_names_show_on_every_screen_and_do_nothing(alice: Cli, pay
         honest = gateway._client.call
 
         async def deceived(method: str, params: Any = None, **options: Any) -> Any:
-            return _poisoned(await honest(method, params, **options), payload)
+            return poisoned(await honest(method, params, **options), payload, method)
 
         gateway._client.call = deceived  # type: ignore[method-assign]
         for key, name, title in table.KEYS:
@@ -122,25 +80,6 @@ async def test_hostile_names_show_on_every_screen_and_do_nothing(alice: Cli, pay
             assert "\x1b" not in screen.text, name
             assert all(one.isprintable() for line in screen.lines for one in line), name
         assert screen.app.is_running
-
-
-def _poisoned(value: Any, payload: str, field: str = "") -> Any:
-    """Return an answer in which every text that a person could have written is hostile."""
-    if isinstance(value, list):
-        return [_poisoned(one, payload, field) for one in value]
-    if isinstance(value, dict):
-        return {name: _poisoned(one, payload, name) for name, one in value.items()}
-    if isinstance(value, str) and field in _WRITTEN:
-        return payload + value
-    return value
-
-
-_WRITTEN = frozenset(
-    (
-        *("name", "names", "albums", "tags", "holder", "issuer", "sentence", "usage_terms"),
-        *("subject", "actor", "detail", "message", "hint", "team", "why", "words"),
-    )
-)
 
 
 async def test_no_screenshot_is_ever_taken(
@@ -230,7 +169,7 @@ def test_no_widget_is_given_a_string_that_it_would_read_as_markup() -> None:
     for path in Path("tui").rglob("*.py"):
         with path.open("rb") as file:
             tokens = list(tokenize.tokenize(file.readline))
-        words = [one.string for one in tokens]
+        words = [one.string for one in tokens if one.type != tokenize.NL]
         for place, word in enumerate(words):
             if word in ("Static", "Label") and words[place + 1] == "(":
                 first = words[place + 2]

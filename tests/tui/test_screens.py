@@ -49,6 +49,10 @@ async def test_a_share_is_opened_and_counted(alice: Cli, bob: Cli) -> None:
         await screen.press("enter")
         await screen.until(lambda: isinstance(screen.app.screen, ViewerScreen))
         view = screen.page.query_one(PictureView)
+        await screen.until(lambda: "Not opened yet. Press Enter" in screen.words)
+        assert "10 opens of this picture left" in screen.words
+        assert not view.drawn
+        await screen.press("enter")
         await screen.until(lambda: view.drawn)
         await screen.until(lambda: "9 opens left" in screen.status)
         await screen.press("escape")
@@ -65,10 +69,12 @@ async def test_spending_one_of_a_few_opens_is_asked_about(alice: Cli, bob: Cli) 
         await screen.show("Shared with me", "2")
         await select(screen, capability)
         await screen.press("enter")
+        await screen.until(lambda: "Not opened yet. Press Enter" in screen.words)
+        await screen.press("enter")
         await screen.until(lambda: isinstance(screen.app.screen, Ask))
         await screen.until(lambda: "one of 2 opens left" in screen.words)
         await screen.press("enter")  # the safe answer has the focus
-        await screen.until(lambda: "not opened" in screen.text)
+        await screen.until(lambda: "not opened" in screen.status)
     [one] = [one for one in alice.do("shares") if one["id"] == capability]
     assert one["opens"] == 0
 

@@ -10,14 +10,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.people import Cli, picture_files
 from tests.tui.support import LARGE, SMALL, USUAL
-from tests.tui.terminals import Tmux, environment_of, tmux
+from tests.tui.terminals import Tmux, environment_of, tmux, until
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -74,8 +73,10 @@ def _make_a_vault(screen: Tmux) -> None:
     screen.until("Press Enter to make one")
     screen.press("Enter")
     screen.until("Your name, as your team")
-    for typed in ("alice", PASSPHRASE, PASSPHRASE):
-        screen.type(typed)
+    screen.fill("alice")
+    screen.press("Enter")
+    for line in (1, 2):
+        _type_hidden(screen, line)
         screen.press("Enter")
     phrase = _read_phrase(screen)
     assert len(phrase) == 24
@@ -83,17 +84,35 @@ def _make_a_vault(screen: Tmux) -> None:
     screen.until("Type the words")
     numbers = re.search(r"Type the words ([\d, ]+),", screen.words)
     assert numbers, screen.text
-    screen.type(" ".join(phrase[int(one)] for one in numbers[1].split(", ")))
+    screen.fill(" ".join(phrase[int(one)] for one in numbers[1].split(", ")))
     screen.press("Enter")
     screen.until("Welcome, alice")
     screen.press("i")
+
+
+def _type_hidden(screen: Tmux, line: int) -> None:
+    """Type the passphrase into the so-manieth hidden line, once the focus is there."""
+
+    def arrived() -> bool:
+        before = screen.text.count("•")
+        screen.type(PASSPHRASE[0])
+        until(lambda: screen.text.count("•") != before, lambda: screen.text, seconds=60)
+        if sum("•" in one for one in screen.lines) == line:
+            return True
+        screen.press("BSpace")
+        until(lambda: screen.text.count("•") == before, lambda: screen.text, seconds=60)
+        return False
+
+    until(arrived, lambda: screen.text, seconds=60)
+    screen.type(PASSPHRASE[1:])
+    until(lambda: screen.text.count("•") == line * len(PASSPHRASE), lambda: screen.text, seconds=60)
 
 
 def _read_phrase(screen: Tmux) -> dict[int, str]:
     """Read the recovery phrase as a person does, scrolling where it does not fit."""
     screen.until("recovery phrase")
     found: dict[int, str] = {}
-    for _ in range(12):
+    for _ in range(30):
         found |= {
             int(n): word for n, word in re.findall(r"\b(\d{1,2}) ([a-z]{3,8})\b", screen.text)
         }
@@ -105,8 +124,8 @@ def _read_phrase(screen: Tmux) -> dict[int, str]:
 
 def _import(screen: Tmux, folder: Path) -> None:
     screen.until("A file or a folder")
-    screen.press("C-u")
-    screen.type(str(folder))
+    screen.empty(f"{Path.home()}/")
+    screen.fill(str(folder), shown=str(folder)[-12:])
     screen.press("Enter")
     screen.until("imported 3 pictures")
     screen.until("3 pictures")
@@ -117,9 +136,9 @@ def _bring_in(screen: Tmux, alice: Cli, bob: Cli) -> None:
     screen.until("You are in no team yet")
     screen.press("N")
     screen.until("Found a team")
-    screen.type("The Darkroom")
+    screen.fill("The Darkroom")
     screen.press("Enter")
-    screen.until("1 member")
+    screen.until("● online alice")
     screen.press("i")
     screen.until("Invite somebody as")
     screen.press("Enter")
@@ -133,7 +152,7 @@ def _bring_in(screen: Tmux, alice: Cli, bob: Cli) -> None:
     screen.until("Words of bob")
     assert str(told).count("words")
     screen.press("Enter")
-    screen.until("2 members")
+    screen.until("● online bob")
 
 
 def _share_with_two_keys(screen: Tmux, alice: Cli, bob: Cli) -> str:
@@ -142,7 +161,7 @@ def _share_with_two_keys(screen: Tmux, alice: Cli, bob: Cli) -> str:
     screen.press("s")
     screen.until("bob may view")
     screen.press("Enter")
-    screen.until("u takes it back")
+    screen.until("sharing 1 picture")
     assert alice.do("shares") == []
     assert bob.do("inbox") == []
     # Ten seconds are enough to look around.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from node.cli.picture import Depth
 from tui.pictures import kitty
-from tui.pictures.strips import Box, Drawn, decoded, pixel_strips
+from tui.pictures.strips import Box, Lines, decoded, pixel_strips
 from tui.pictures.terminal import Pictures
 
 
@@ -35,18 +35,18 @@ class Painter:
             return box.columns * kitty.CELL[0], box.rows * kitty.CELL[1]
         return box.pixels(self.pictures.blocks)
 
-    def thumbnail(self, encoded: bytes, box: Box) -> Drawn:
+    def thumbnail(self, encoded: bytes, box: Box) -> Lines:
         """Draw an encoded thumbnail; ValueError where the bytes are none."""
         image = decoded(encoded, self.room(box))
         return self.pixels(image.tobytes(), image.width, image.height, box)
 
-    def pixels(self, rgb: bytes, width: int, height: int, box: Box) -> Drawn:
+    def pixels(self, rgb: bytes, width: int, height: int, box: Box) -> Lines:
         """Draw width × height RGB pixels that fit into the room of a box."""
         if self._held is not None:
             return self._held.place(rgb, width, height, box)
         return pixel_strips(rgb, width, height, box, self.pictures.blocks, self.depth)
 
-    def drop(self, drawn: Drawn | None) -> None:
+    def drop(self, drawn: Lines | None) -> None:
         """Let the terminal forget a picture that is not shown any more."""
         if self._held is not None and drawn is not None:
             self._held.drop(drawn.image)

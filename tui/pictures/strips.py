@@ -44,10 +44,10 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Lines:
     """A picture as lines of one width."""
 
-    lines: tuple[Strip, ...]
+    strips: tuple[Strip, ...]
     columns: int
     image: int = 0
     """What the terminal holds it under, where it holds the pixels itself."""
@@ -75,13 +75,13 @@ def decoded(encoded: bytes, room: tuple[int, int]) -> Image:
 
 def pixel_strips(
     rgb: bytes, width: int, height: int, box: Box, blocks: Blocks, depth: Depth = Depth.TRUE
-) -> Drawn:
+) -> Lines:
     """Return width × height RGB pixels as lines of cells, no more than a box has room for."""
     lines = tuple(
         _strip(row[: box.columns], depth)
         for row, _ in zip(cells(rgb, width, height, blocks), range(box.rows), strict=False)
     )
-    return Drawn(lines, lines[0].cell_length)
+    return Lines(lines, lines[0].cell_length)
 
 
 def _strip(row: list[Cell], depth: Depth) -> Strip:
@@ -105,9 +105,7 @@ def _strip(row: list[Cell], depth: Depth) -> Strip:
 
 
 @lru_cache(maxsize=16_384)
-def _style(
-    red: int, green: int, blue: int, *front: int, depth: Depth
-) -> Style:
+def _style(red: int, green: int, blue: int, *front: int, depth: Depth) -> Style:
     """Return the style of a background and, where there is one, a foreground."""
     colours: list[Colour] = [(red, green, blue)]
     if front:

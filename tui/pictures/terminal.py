@@ -141,9 +141,7 @@ def _of_environment(environment: Mapping[str, str]) -> Pictures | None:
         return Pictures.QUADRANTS
     if term == "xterm-kitty" or environment.get("KITTY_WINDOW_ID"):
         return Pictures.KITTY
-    if found := _named(environment.get("TERM_PROGRAM", "")) or _named(
-        term.removeprefix("xterm-")
-    ):
+    if found := _named(environment.get("TERM_PROGRAM", "")) or _named(term.removeprefix("xterm-")):
         return found
     vte = environment.get("VTE_VERSION", "")
     if vte.isascii() and vte.isdigit() and int(vte) >= _VTE_WITH_SEXTANTS:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from node.control.schema import AuditPage, AuditProve
 from tui.gateway import GatewayError
+from tui.screens.dialog import AskText, Dialog
 from tui.screens.page import Page, Progress
 from tui.text import plural
-from tui.times import clock, span
+from tui.times import clock, past_moment, span
 from tui.widgets.lines import Key
-from tui.widgets.rows import Column, Failed, Moved, Rows
+from tui.widgets.rows import Chosen, Column, Failed, Moved, Rows
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -37,6 +41,11 @@ _STYLES = {
     "released": "ok",
     "opened": "ok",
 }
+
+
+_LOOKED_AT = 200
+"""Entries asked for at once when one is looked for."""
+_MOST_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +71,18 @@ class AuditFilter:
                 fields[name] = value
         return replace(cls(events=tuple(events)), **fields)
 
+    def params(self, *, offset: int = 0, limit: int = 1) -> AuditPage:
+        """Return the call for a page; a time that nobody understands the node refuses."""
+        return AuditPage(
+            who=self.who,
+            image=self.image,
+            since=None if self.since is None else past_moment(self.since) or self.since,
+            until=None if self.until is None else past_moment(self.until) or self.until,
+            events=list(self.events),
+            offset=offset,
+            limit=limit,
+        )
+
 
 class AuditSource:
     """Pages of the log under a filter, newest first."""
@@ -72,19 +93,8 @@ class AuditSource:
 
     async def page(self, offset: int, limit: int) -> tuple[int, list[Row]]:
         """Return how many entries there are under the filter, and those from offset on."""
-        wanted = self._wanted
-        answer = await self._gateway.call(
-            "audit_page",
-            {
-                "who": wanted.who,
-                "image": wanted.image,
-                "since": wanted.since,
-                "until": wanted.until,
-                "events": list(wanted.events),
-                "offset": offset,
-                "limit": limit,
-            },
-        )
+        params = self._wanted.params(offset=offset, limit=limit)
+        answer = await self._gateway.call("audit_page", params)
         return answer["total"], answer["entries"]
 
 
@@ -92,13 +102,13 @@ class AuditScreen(Page):
     """The log."""
 
     NAME = "Audit"
-    LISTENS = frozenset(
-        {"released", "denied", "imported", "revoked", "received", "roster", "alarm", "receipt"}
-    )
+    LISTENS = frozenset({"alarm", "witnessed"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", show=False, id="audit.filter"),
         Binding("v", "verify", "verify", show=False, id="audit.verify"),
         Binding("d", "denied", "denied only", show=False, id="audit.denied"),
+        Binding("n", "next_denied", "next denied", show=False, id="audit.next-denied"),
+        Binding("t", "time", "go to a time", show=False, id="audit.time"),
     ]
     DEFAULT_CSS = """
     AuditScreen #filter { display: none; }
@@ -111,6 +121,8 @@ class AuditScreen(Page):
         super().__init__()
         self._wanted = AuditFilter()
         self._state: dict[str, Any] = {}
+        self._total = 0
+        """Entries that there were when the list was last seen."""
 
     def body(self) -> ComposeResult:
         """Give the filter's line, the list, and what the entry under the cursor says."""
@@ -157,10 +169,17 @@ class AuditScreen(Page):
     def keys(self) -> Sequence[Key]:
         """Return the keys of the log."""
         return (
+            Key("Enter", "proof", "choose"),
             Key("v", "verify", "verify"),
             Key("/", "filter", "filter"),
-            Key("d", "denied", "denied"),
+            Key("n", "next denied", "next_denied"),
         )
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """Load anew for every new entry of the log too."""
+        if str(event.get("kind")).startswith("log."):
+            self.reload()
+        super().heard(event)
 
     async def load(self) -> None:
         """Show the newest entries, and the state of the chain."""
@@ -170,6 +189,10 @@ class AuditScreen(Page):
 
     def on_moved(self, _message: Moved) -> None:
         """Say all of the entry under the cursor."""
+        grown, self._total = self.rows.total - self._total, self.rows.total
+        if grown > 0 and grown < self.rows.total and self.rows.cursor:
+            # New entries come in above: the cursor stays on the entry that it is on.
+            self.rows.move_to(self.rows.cursor + grown)
         row = self.rows.current
         told = ""
         if row is not None:
@@ -181,6 +204,85 @@ class AuditScreen(Page):
     def on_failed(self, message: Failed) -> None:
         """Say why entries did not come."""
         self.say(str(message.error), error=True)
+
+    def on_chosen(self, _message: Chosen) -> None:
+        """Show the entry whole, with its proof."""
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        """Show the entry under the cursor whole, with its proof."""
+        row = self.rows.current
+        if row is not None:
+            self.app.push_screen(EntryDialog(self.program.gateway, row))
+
+    # Going to an entry ----------------------------------------------------------------------------
+
+    def action_next_denied(self) -> None:
+        """Go to the next denied open below the cursor: the one before it in time."""
+        row = self.rows.current
+        if row is not None:
+            self.later(self._next_denied(row))
+
+    async def _next_denied(self, row: Row) -> None:
+        only = replace(self._wanted, events=("denied",))
+        # At most as many entries share the row's millisecond and stand above it as it has place.
+        for offset in range(0, _MOST_LOOKED_AT, _LOOKED_AT):
+            asked = replace(only, until=_just_after(row["time"]))
+            answer = await self.program.gateway.call(
+                "audit_page", asked.params(offset=offset, limit=_LOOKED_AT)
+            )
+            for one in answer["entries"]:
+                if _order(one) < _order(row):
+                    await self._go_to(one)
+                    return
+            if len(answer["entries"]) < _LOOKED_AT:
+                break
+        self.say("no denied open below: Esc and g show the newest")
+
+    def action_time(self) -> None:
+        """Go to the entries of a time."""
+        self.later(self._time())
+
+    async def _time(self) -> None:
+        typed = await self.program.push_screen_wait(
+            AskText("Go to a time", "2030-01-31, 2030-01-31 14:00, or how long ago: 3h, 2d")
+        )
+        if not typed:
+            return
+        moment = past_moment(typed)
+        if moment is None:
+            self.say(f"not a time: {typed}", error=True)
+            return
+        answer = await self.program.gateway.call(
+            "audit_page", replace(self._wanted, since=moment).params()
+        )
+        self.rows.move_to(max(0, answer["total"] - 1))
+
+    async def _go_to(self, entry: Row) -> None:
+        """Put the cursor on an entry of the list, wherever it stands now."""
+        asked = replace(self._wanted, since=entry["time"])
+        if asked.events and entry["event"] not in asked.events:
+            self._look(AuditFilter())
+            asked = AuditFilter(since=entry["time"])
+        answer = await self.program.gateway.call("audit_page", asked.params())
+        # Entries of the same millisecond stand above and below.
+        last = answer["total"]
+        first = max(0, last - _LOOKED_AT)
+        near = await self.program.gateway.call(
+            "audit_page", asked.params(offset=first, limit=_LOOKED_AT)
+        )
+        place = next(
+            (place for place, one in enumerate(near["entries"]) if _order(one) == _order(entry)),
+            last - first - 1,
+        )
+        self.rows.move_to(first + place)
+
+    def forget(self) -> None:
+        """Drop the filter and the state too."""
+        self._wanted, self._state, self._total = AuditFilter(), {}, 0
+        super().forget()
+        for line in self.query("#filter"):
+            line.remove_class("open")
 
     def narrower(self) -> bool:
         """Take the filter back."""
@@ -212,6 +314,7 @@ class AuditScreen(Page):
     def _look(self, wanted: AuditFilter) -> None:
         if wanted != self._wanted:
             self._wanted = wanted
+            self._total = 0
             self.rows.show(AuditSource(self.program.gateway, wanted))
 
     def action_verify(self) -> None:
@@ -230,3 +333,70 @@ class AuditScreen(Page):
             return f"verified: {plural(report['size'], 'entry', 'entries')}, every hash recomputed"
 
         self.work("verifying", job, done=done)
+
+
+def _order(row: Row) -> tuple[int, int]:
+    """Return what orders entries: the log they stand in, then their number."""
+    return int(row.get("incarnation", 0)), int(row["index"])
+
+
+def _just_after(moment: str) -> str:
+    """Return the time a millisecond later: what is asked for until it has that moment's entries."""
+    later = datetime.fromisoformat(moment) + timedelta(milliseconds=1)
+    return later.isoformat()
+
+
+class EntryDialog(Dialog[None]):
+    """One entry whole, and what proves to anybody that it stands in the log."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "give_up", "close", show=False, id="entry.close"),
+    ]
+    DEFAULT_CSS = "EntryDialog > .box { width: 100; }"
+
+    def __init__(self, gateway: Gateway, entry: Row) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._entry = entry
+
+    def compose(self) -> ComposeResult:
+        """Lay out the entry and room for its proof."""
+        entry = self._entry
+        lines = [
+            f"{clock(entry['time'])}  ({entry['time']})",
+            f"who   {entry['actor'] or '–'}",
+            f"what  {entry['subject'] or '–'}",
+            *(f"{name}  {value}" for name, value in entry["detail"].items() if value),
+        ]
+        with Vertical(classes="box"):
+            yield Static(Content(f"Entry {entry['index']:,}: {entry['event']}"), classes="heading")
+            with VerticalScroll(classes="words", id="lines"):
+                yield Static(Content("\n".join(lines)))
+                yield Static(Content("\nlooking for its proof …"), id="proof")
+            yield Static(
+                Content(f"safelight audit prove {entry['index']} writes it to a file. Esc"),
+                classes="words",
+            )
+
+    def on_mount(self) -> None:
+        """Ask for the proof; let the arrows scroll."""
+        self.query_one("#lines").focus()
+        self.run_worker(self._prove())
+
+    async def _prove(self) -> None:
+        proof = self.query_one("#proof", Static)
+        try:
+            told = await self._gateway.call(
+                "audit_prove",
+                AuditProve(index=self._entry["index"], incarnation=self._entry.get("incarnation")),
+            )
+        except GatewayError as error:
+            proof.update(Content(f"\nno proof: {error}"))
+            return
+        signed = plural(told["cosignatures"], "other", "others")
+        proof.update(
+            Content(
+                f"\nproven under the head of {plural(told['size'], 'entry', 'entries')}, "
+                f"cosigned by {signed}\n\n" + str(told["proof"])
+            )
+        )

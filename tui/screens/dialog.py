@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -25,6 +26,7 @@ class Dialog(ModalScreen[T], Generic[T]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "give_up", "cancel", show=False, id="dialog.cancel"),
+        Binding("question_mark", "app.show_keys", "keys here", show=False, id="dialog.keys"),
     ]
     DEFAULT_CSS = """
     Dialog { align: center middle; background: $background 60%; }
@@ -36,6 +38,7 @@ class Dialog(ModalScreen[T], Generic[T]):
     Dialog .words { height: auto; color: $foreground; }
     Dialog .consequence { height: auto; color: $warning; }
     Dialog .wrong { height: auto; color: $error; }
+    Dialog VerticalScroll { height: auto; max-height: 66vh; }
     Dialog .answers { height: auto; align-horizontal: right; }
     Dialog .answers Button { min-width: 8; height: 1; border: none; margin: 0 0 0 1; }
     Dialog Input { height: 1; border: none; padding: 0 1; background: $panel; }
@@ -94,15 +97,14 @@ class Ask(Dialog[str | None]):
         """Keys of the answers work at once; the safe one is in focus."""
         self.query_one(f"#answer-{self._answers[0].value}", Button).focus()
 
-    async def key_any(self, key: str) -> None:
-        """End with the answer of this key."""
+    def on_key(self, event: events.Key) -> None:
+        """End with the answer of this letter."""
         for answer in self._answers:
-            if key == answer.key:
+            if event.character == answer.key:
+                # Else the screen behind, which is in front by then, would take the letter too.
+                event.stop()
                 self.dismiss(answer.value)
-
-    async def on_key(self, event: object) -> None:
-        """Take the letter of an answer."""
-        await self.key_any(str(getattr(event, "character", "") or ""))
+                return
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """End with the answer of this button."""

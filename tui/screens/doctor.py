@@ -16,8 +16,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from node.control.schema import Doctor
+from tui.keymap import keymap_path
 from tui.pictures.terminal import SETTING, Pictures
 from tui.screens.page import Page
+from tui.settings import settings_path
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
 from tui.widgets.rows import Column, Moved, Rows
@@ -80,6 +82,7 @@ class DoctorScreen(Page):
         """Ask the node, and look at the terminal."""
         answer = await self.program.gateway.call("doctor", Doctor())
         rows = terminal_checks(os.environ, self.program.pictures, self.app.size.width)
+        rows += [settings_check(self.program.problems)]
         rows += [dict(one) for one in answer["checks"]]
         self.rows.show(Fixed(rows), keep=self.rows.pages.loaded)
 
@@ -93,6 +96,16 @@ class DoctorScreen(Page):
     def action_again(self) -> None:
         """Look again."""
         self.reload()
+
+
+def settings_check(problems: Sequence[str]) -> Row:
+    """Return whether the files of settings and keys are as they should be."""
+    return {
+        "check": "settings",
+        "state": "warning" if problems else "ok",
+        "message": "; ".join(problems) or str(settings_path()),
+        "hint": f"settings: {settings_path()}; keys: {keymap_path()}",
+    }
 
 
 def terminal_checks(environment: Mapping[str, str], pictures: Pictures, columns: int) -> list[Row]:

@@ -7,10 +7,12 @@ Never here: anything that needs an unlocked node.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 LEAST_LETTERS: Final = 8
 """Of a new passphrase, as `safelight init` demands."""
 _LOOK_S: Final = 0.02
+_HIGH: Final = 20
+"""Lines of a terminal in which the phrase is seen whole."""
+_WIDE: Final = 64
+"""Columns for four words beside each other."""
 _ASKED_WORDS: Final = 3
 """Words of the recovery phrase that are asked for again: who can give them has written them."""
 
@@ -102,8 +108,7 @@ async def _first_run(app: SafelightApp) -> None:
     await app.gateway.start_node()
     await app.gateway.call("unlock", Unlock(passphrase=passphrase))
     app.gateway.look_again()
-    while app.gateway.connection is not Connection.READY:
-        # The screens do nothing before.
+    while app.gateway.connection is not Connection.READY:  # noqa: ASYNC110  the app is told, not this
         await asyncio.sleep(_LOOK_S)
     chosen = await app.push_screen_wait(
         Ask(
@@ -163,6 +168,16 @@ class NewVaultDialog(Dialog[tuple[str, str] | None]):
 class RecoveryDialog(Dialog[str]):
     """Shows the recovery phrase once, then asks for three of its words."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "read(1)", "read on", show=False, id="recovery.down"),
+        Binding("up,k", "read(-1)", "read back", show=False, id="recovery.up"),
+    ]
+    DEFAULT_CSS = """
+    RecoveryDialog #told { height: auto; }
+    RecoveryDialog.low > .box { height: 96%; }
+    RecoveryDialog.low #told { height: 1fr; }
+    """
+
     def __init__(self, words: list[str]) -> None:
         super().__init__()
         self._words = words
@@ -174,14 +189,15 @@ class RecoveryDialog(Dialog[str]):
         """Lay out the phrase, and the question that comes after it."""
         with Vertical(classes="box"):
             yield Static(Content("Your recovery phrase, shown this once"), classes="heading")
-            yield Static(
-                Content(
-                    "Write it on paper and keep it away from this machine. With a backup it "
-                    "brings the vault back; whoever reads it can open the vault."
-                ),
-                classes="words",
-            )
-            yield Static(Content(self._numbered()), id="phrase", classes="words")
+            with VerticalScroll(id="told", can_focus=False):
+                yield Static(
+                    Content(
+                        "Write it on paper and keep it away from this machine. With a backup it "
+                        "brings the vault back; whoever reads it can open the vault."
+                    ),
+                    classes="words",
+                )
+                yield Static(Content(self._numbered()), id="phrase", classes="words")
             yield Input(id="given", select_on_focus=False)
             yield Static("", classes="wrong")
             yield Button(Content("I have written it down"), id="written")
@@ -191,12 +207,24 @@ class RecoveryDialog(Dialog[str]):
         self.query_one("#given", Input).display = False
         self.query_one("#written", Button).focus()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Lay the words out for the room there is; where it is low, they scroll."""
+        self.set_class(event.size.height < _HIGH, "low")
+        if not self._confirming:
+            self.query_one("#phrase", Static).update(Content(self._numbered()))
+
+    def action_read(self, by: int) -> None:
+        """Scroll."""
+        self.query_one("#told").scroll_relative(y=by, animate=False)
+
     def action_give_up(self) -> None:
         """Stay: without the phrase a lost passphrase loses everything."""
 
     def _numbered(self) -> str:
         cells = [f"{number:>2} {word:<10}" for number, word in enumerate(self._words, 1)]
-        return "\n".join(" ".join(cells[start : start + 4]) for start in range(0, len(cells), 4))
+        beside = 4 if self.app.size.width >= _WIDE else 2
+        starts = range(0, len(cells), beside)
+        return "\n".join(" ".join(cells[start : start + beside]) for start in starts)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Hide the phrase and ask for three words of it; or show it again."""

@@ -5,7 +5,10 @@ Belongs here: reading bindings into words. Never here: binding a key.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
@@ -33,6 +36,14 @@ _NAMES = {
 }
 
 
+_ORDER = {
+    **dict.fromkeys(("grid", "rows", "picture", "list"), 1),
+    **dict.fromkeys(("dialog", "page", "app"), 2),
+    "show": 3,
+}
+"""What is of one screen alone stands first, then moving, then what is everywhere."""
+
+
 def key_words(keys: str) -> str:
     """Return keys as a person reads them: ``ctrl+p`` as ``^p``."""
     return " ".join(_NAMES.get(one, one.replace("ctrl+", "^")) for one in keys.split(","))
@@ -41,15 +52,20 @@ def key_words(keys: str) -> str:
 def keys_of(screen: Screen[object]) -> list[tuple[str, str]]:
     """Return (keys, what they do) of everything that can be pressed on a screen now."""
     found: dict[str, list[str]] = {}
-    for key, active in screen.active_bindings.items():
-        binding = active.binding
-        if binding.description and not binding.system:
+    ours = [(key, one.binding) for key, one in screen.active_bindings.items() if one.binding.id]
+    ours.sort(key=lambda one: _ORDER.get(str(one[1].id).partition(".")[0], 0))
+    for key, binding in ours:
+        if binding.description:
             found.setdefault(binding.description, []).append(key_words(key))
     return [(" ".join(keys), words) for words, keys in found.items()]
 
 
 class KeysDialog(Dialog[None]):
     """The keys of the screen behind it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,q", "give_up", "close", show=False, id="keys.close"),
+    ]
 
     def __init__(self, of: Screen[object]) -> None:
         super().__init__()
@@ -62,11 +78,3 @@ class KeysDialog(Dialog[None]):
             yield Static(Content("Keys"), classes="heading")
             with VerticalScroll(classes="words"):
                 yield Static(Content(lines))
-
-    def key_question_mark(self) -> None:
-        """Close with the key that opened it."""
-        self.dismiss(None)
-
-    def key_q(self) -> None:
-        """Close."""
-        self.dismiss(None)

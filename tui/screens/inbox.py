@@ -14,12 +14,12 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from node.control.schema import Fetch, Save
-from tui.screens.dialog import Answer, Ask
+from node.control.schema import Fetch
+from tui.screens.choosing import Choose
 from tui.screens.page import Page, Progress
-from tui.screens.viewer import Granted, ViewerScreen
+from tui.screens.viewer import Granted, ViewerScreen, save
 from tui.text import plural
-from tui.times import left
+from tui.times import left, seconds_left
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
 from tui.widgets.rows import Chosen, Column, Moved, Rows
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from tui.widgets.pages import Row
+
+_MOST_TIMED = 1_000
+"""Rows that are looked at each second for whether they end soon."""
 
 SIGNS = {
     "live": ("● live", "ok"),
@@ -61,7 +64,9 @@ class InboxScreen(Page):
     """What was granted to me."""
 
     NAME = "Shared with me"
-    LISTENS = frozenset({"received", "ready", "amended", "revoked", "expired"})
+    LISTENS = frozenset(
+        {"received", "ready", "amended", "revoked", "expired", "log.opened", "log.saved"}
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "fetch", "fetch", show=False, id="inbox.fetch"),
         Binding("w", "save", "save", show=False, id="inbox.save"),
@@ -71,11 +76,20 @@ class InboxScreen(Page):
     InboxScreen .told { height: auto; max-height: 4; padding: 0 1; background: $surface; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: frozenset[str] | None = None
+        """Ids that were in the list when it was last loaded."""
+        self._new: frozenset[str] = frozenset()
+        self._superseded: frozenset[str] = frozenset()
+        self._ticks = 0
+
     def body(self) -> ComposeResult:
         """Give the list and, below it, the sentence of the capability under the cursor."""
         yield Rows(
             (
                 state_column(),
+                Column(title="", text=self._badge, style=lambda row: "warn", width=8, least=60),
                 Column(title="pictures", text=_pictures),
                 Column(title="from", text=lambda row: str(row["issuer"]), width=14, least=50),
                 Column(title="opens", text=lambda row: f"{row['opens_left']}", width=5, least=60),
@@ -115,11 +129,41 @@ class InboxScreen(Page):
     async def load(self) -> None:
         """Fetch the list."""
         found = await self.program.gateway.call("inbox")
+        ids = frozenset(str(one["id"]) for one in found)
+        if self._known is not None:
+            self._new |= ids - self._known
+        self._known = ids
+        self._superseded = superseded(found)
         self.rows.show(Fixed(found), keep=self.rows.pages.loaded)
 
     def on_mount(self) -> None:
-        """Count down."""
-        self.set_interval(30, self.rows.refresh)
+        """Count down: by the second where less than a minute is left."""
+        self.set_interval(1, self._tick)
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        if self.is_current and (self._ticks % 30 == 0 or self.rows_end_soon()):
+            self.rows.refresh()
+
+    def rows_end_soon(self) -> bool:
+        """Say whether less than a minute is left of anything in the list."""
+        rows = (self.rows.pages.row(index) for index in range(min(self.rows.total, _MOST_TIMED)))
+        return any(row is not None and 0 < seconds_left(row["expires_at"]) < 61 for row in rows)
+
+    def _badge(self, row: Row) -> str:
+        if row["id"] in self._superseded:
+            return "renewed"
+        return "new" if row["id"] in self._new else ""
+
+    def forget(self) -> None:
+        """Drop what is new, too."""
+        self._known, self._new, self._superseded = None, frozenset(), frozenset()
+        super().forget()
+
+    def on_screen_suspend(self) -> None:
+        """Take the badges off: what was in sight is new no more."""
+        if not isinstance(self.app.screen, Choose | ViewerScreen):
+            self._new = frozenset()
 
     def on_moved(self, _message: Moved) -> None:
         """Say in a sentence what may be done."""
@@ -133,10 +177,31 @@ class InboxScreen(Page):
         self.refresh_frame()
 
     def on_chosen(self, _message: Chosen) -> None:
-        """Look at the first picture of the capability."""
+        """Look at the picture of the capability; choose one where there are several."""
         row = self.rows.current
         if row is not None and row["images"]:
-            self.app.push_screen(ViewerScreen(Granted(self.program.gateway, row, 0)))
+            self.later(self._look(row))
+
+    async def _look(self, row: Row) -> None:
+        place = 0
+        if len(row["images"]) > 1:
+            chosen = await self.program.push_screen_wait(
+                Choose(
+                    f"{plural(len(row['images']), 'picture')} from {row['issuer']}",
+                    [{**one, "place": place} for place, one in enumerate(row["images"])],
+                    (
+                        Column(title="picture", text=lambda image: str(image["name"])),
+                        Column(title="", text=_sealed, width=10),
+                        Column(title="opens", text=lambda image: str(image["opens_left"]), width=5),
+                    ),
+                    key="id",
+                    empty="",
+                )
+            )
+            if chosen is None:
+                return
+            place = int(chosen[1]["place"])
+        self.app.push_screen(ViewerScreen(Granted(self.program.gateway, row, place)))
 
     def action_choose(self) -> None:
         """Look at the capability under the cursor."""
@@ -162,25 +227,25 @@ class InboxScreen(Page):
         """Save the pictures into the own library; an open each."""
         row = self.rows.current
         if row is not None:
-            self.later(self._save(row))
+            self.later(save(self, row, row["images"]))
 
-    async def _save(self, row: Row) -> None:
-        if "save" not in row["rights"]:
-            self.say("saving was not granted here", error=True)
-            return
-        count = len(row["images"])
-        answer = await self.program.push_screen_wait(
-            Ask(
-                f"Save {plural(count, 'picture')}?",
-                f"This spends an open of each. {row['sentence']}",
-                answers=(Answer("k", "Keep them", "keep"), Answer("s", "Save", "save")),
-            )
-        )
-        if answer != "save":
-            return
-        params = Save(capability=str(row["id"]))
 
-        async def job(progress: Progress) -> Any:
-            return await self.program.gateway.call("save", params, progress=progress)
+def superseded(found: Sequence[Row]) -> frozenset[str]:
+    """Return the ids of what is over while the same issuer granted the same pictures anew."""
+    live: set[tuple[str, frozenset[str]]] = {
+        (str(one["issuer"]), frozenset(str(image["id"]) for image in one["images"]))
+        for one in found
+        if one["state"] in {"live", "pending"}
+    }
+    return frozenset(
+        str(one["id"])
+        for one in found
+        if one["state"] not in {"live", "pending"}
+        and (str(one["issuer"]), frozenset(str(image["id"]) for image in one["images"])) in live
+    )
 
-        self.work("saving", job, done=lambda saved: f"saved {plural(len(saved['files']), 'file')}")
+
+def _sealed(image: dict[str, Any]) -> str:
+    if not image["ready"]:
+        return "not ready"
+    return "fetched" if image["fetched"] else "ready"

@@ -2,10 +2,13 @@
 
 Belongs here: filters, the grid and its side panel, which actions there are on pictures.
 Never here: the dialogs of those actions (``share``, ``importing``), drawing (``widgets``).
+
+Every filter is one of `safelight images`, every action a command of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,19 +20,21 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from node.cli.common import absolute
-from node.control.schema import Browse, Import
+from node.control.schema import Browse, Classify, Show
+from tui.gateway import GatewayError
+from tui.screens.choosing import Choose
 from tui.screens.dialog import AskText
+from tui.screens.facts import picture_facts, row_facts
+from tui.screens.importing import CLASSIFICATIONS, ImportDialog
 from tui.screens.metadata import MetadataDialog
 from tui.screens.page import Page, Progress, marked_words
-from tui.screens.share import ShareDialog
-from tui.screens.viewer import Own, ViewerScreen
+from tui.screens.viewer import Own, ViewerScreen, share
 from tui.text import plural
 from tui.thumbnails import LibraryThumbnails
 from tui.widgets.grid import Grid
 from tui.widgets.lines import Key
 from tui.widgets.pages import Row
-from tui.widgets.rows import Chosen, Failed, Marked, Moved
+from tui.widgets.rows import Chosen, Column, Failed, Marked, Moved
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -38,6 +43,18 @@ if TYPE_CHECKING:
 
 _PANEL_FROM = 100
 """Columns of the terminal from which the side panel stands beside the grid."""
+
+_REST_S = 0.15
+"""How long the cursor rests before more is asked of a picture."""
+
+_STATUSES = (None, "shared", "unshared", "received", "expiring")
+_CEILINGS = (
+    "nothing in it that may not be seen",
+    "for the team",
+    "for few, for days, as watermarked previews",
+    "for very few, for hours, as watermarked previews",
+)
+"""What each is meant for; the policy says what that allows."""
 
 _FIELDS = ("album", "tag", "classification", "status", "person")
 """Filters that are typed as ``album:winter``; every other word is searched for."""
@@ -102,12 +119,26 @@ class LibraryScreen(Page):
     """The thumbnail grid."""
 
     NAME = "Library"
-    LISTENS = frozenset({"imported", "expired", "revoked", "rendered"})
+    LISTENS = frozenset(
+        {
+            "imported",
+            "expired",
+            "revoked",
+            "rendered",
+            "log.issued",
+            "log.revoked",
+            "log.classified",
+        }
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", show=False, id="library.filter"),
         Binding("s", "share", "share", show=False, id="library.share"),
         Binding("i", "import", "import", show=False, id="library.import"),
         Binding("m", "metadata", "hidden metadata", show=False, id="library.metadata"),
+        Binding("a", "albums", "albums", show=False, id="library.albums"),
+        Binding("f", "status", "all, shared, unshared …", show=False, id="library.status"),
+        Binding("c", "classify", "classify", show=False, id="library.classify"),
+        Binding("colon", "jump", "go to a number", show=False, id="library.jump"),
     ]
     DEFAULT_CSS = """
     LibraryScreen .content { layout: vertical; }
@@ -116,13 +147,22 @@ class LibraryScreen(Page):
     LibraryScreen #filter.open { display: block; }
     LibraryScreen .beside { height: 1fr; }
     LibraryScreen Grid { width: 1fr; }
-    LibraryScreen #panel { width: 34; padding: 0 1; background: $surface; display: none; }
+    LibraryScreen #panel {
+        width: 34; height: 100%; padding: 0 1; background: $surface; display: none;
+    }
     LibraryScreen.wide #panel { display: block; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._wanted = LibraryFilter()
+        self._typed = LibraryFilter()
+        """What stands in the filter's line."""
+        self._album: tuple[str, str] | None = None
+        """Id and name of the album that was chosen."""
+        self._status: str | None = None
+        self._told: tuple[str, str] | None = None
+        """Id of the picture that the panel tells of in full, and what it says."""
 
     def body(self) -> ComposeResult:
         """Give the filter's line, the grid and the panel."""
@@ -130,7 +170,7 @@ class LibraryScreen(Page):
         with Horizontal(classes="beside"):
             yield Grid(
                 key=lambda row: row["id"],
-                thumbnails=LibraryThumbnails(self.program.gateway, self.program.pictures),
+                thumbnails=LibraryThumbnails(self.program.gateway, self.program.painter),
                 name_of=lambda row: str(row["name"]),
                 words_of=_words,
             )
@@ -151,6 +191,10 @@ class LibraryScreen(Page):
             return ""
         filtered = " found" if self._wanted != LibraryFilter() else ""
         parts = [plural(self.grid.total, "picture") + filtered]
+        if self._album is not None:
+            parts.append(f"album {self._album[1]}")
+        if self._status is not None:
+            parts.append(self._status)
         parts += [marked_words(len(self.grid.pages.marks), "picture")]
         return " · ".join(part for part in parts if part)
 
@@ -168,7 +212,7 @@ class LibraryScreen(Page):
             Key("s", "share", "share"),
             Key("/", "filter", "filter"),
             Key("i", "import", "import"),
-            Key("space", "mark", "mark"),
+            Key("a", "albums", "albums"),
         )
 
     async def load(self) -> None:
@@ -184,9 +228,32 @@ class LibraryScreen(Page):
     def on_moved(self, _message: Moved) -> None:
         """Tell of the picture under the cursor."""
         self.refresh_frame()
+        self._show_panel()
+
+    def _show_panel(self) -> None:
         row = self.grid.current
-        if self.has_class("wide"):
-            self.query_one("#panel", Static).update(Content(_panel(row) if row else ""))
+        if not self.has_class("wide"):
+            return
+        if row is None:
+            self.query_one("#panel", Static).update(Content(""))
+            return
+        told = self._told[1] if self._told is not None and self._told[0] == row["id"] else ""
+        self.query_one("#panel", Static).update(Content(row_facts(row) + told), layout=False)
+        # What cannot be told from the row is asked for once the cursor rests.
+        self.run_worker(self._look_closer(row), group="panel", exclusive=True)
+
+    async def _look_closer(self, row: Row) -> None:
+        await asyncio.sleep(_REST_S)
+        try:
+            shown = await self.program.gateway.call("show", Show(image=str(row["id"])))
+        except GatewayError:
+            return  # The row says what is known.
+        for grid in self.query(Grid):  # None while the program ends.
+            if grid.current is not None and grid.current["id"] == row["id"]:
+                told = picture_facts(shown)
+                self._told = (str(row["id"]), told)
+                panel = self.query_one("#panel", Static)
+                panel.update(Content(row_facts(row) + told), layout=False)
 
     def on_marked(self, _message: Marked) -> None:
         """Count the marks."""
@@ -209,10 +276,8 @@ class LibraryScreen(Page):
             self.later(self._share(chosen))
 
     async def _share(self, chosen: list[Row]) -> None:
-        wanted = await self.program.push_screen_wait(ShareDialog(self.program.gateway, chosen))
-        if wanted is not None:
+        if await share(self, chosen):
             self.grid.clear_marks()
-            await self.program.unsent.take(wanted)
 
     def action_metadata(self) -> None:
         """Show what the picture under the cursor would reveal."""
@@ -225,12 +290,16 @@ class LibraryScreen(Page):
         self.later(self._import())
 
     async def _import(self) -> None:
-        path = await self.program.push_screen_wait(
-            AskText("Import pictures", "A file or a folder:", value=f"{Path.home()}/")
+        albums = await self.program.gateway.call("albums")
+        params = await self.program.push_screen_wait(
+            ImportDialog(
+                path=f"{Path.home()}/",
+                album="" if self._album is None else self._album[1],
+                albums=[str(one["name"]) for one in albums],
+            )
         )
-        if not path:
+        if params is None:
             return
-        params = Import(paths=[absolute(Path(path))])
 
         async def job(progress: Progress) -> Any:
             return await self.program.gateway.call("import", params, progress=progress)
@@ -239,6 +308,8 @@ class LibraryScreen(Page):
             images, failed = answer["images"], answer["failed"]
             again = sum(1 for one in images if one["duplicate"])
             said = f"imported {plural(len(images) - again, 'picture')}"
+            if failed and not images:
+                said = "nothing was imported"
             if again:
                 said += f", {again} were here already"
             if failed:
@@ -247,6 +318,89 @@ class LibraryScreen(Page):
             return said
 
         self.work("importing", job, done=done)
+
+    # Albums, status, classification ---------------------------------------------------------------
+
+    def action_albums(self) -> None:
+        """Choose an album to look at, or to share whole."""
+        self.later(self._albums())
+
+    async def _albums(self) -> None:
+        albums = await self.program.gateway.call("albums")
+        chosen = await self.program.push_screen_wait(
+            Choose(
+                "Albums",
+                albums,
+                (
+                    Column(title="album", text=lambda row: str(row["name"])),
+                    Column(title="pictures", text=lambda row: f"{row['images']:,}", width=8),
+                ),
+                key="id",
+                empty="No albums yet: an import with an album's name makes one.",
+                more=(("s", "shares it"),),
+            )
+        )
+        if chosen is None:
+            return
+        key, album = chosen
+        if key == "s":
+            await self._share([album])
+        else:
+            self._album = (str(album["id"]), str(album["name"]))
+            self._narrow()
+
+    def action_status(self) -> None:
+        """Show all, only what is shared, what is not, what was received, or what ends soon."""
+        place = _STATUSES.index(self._status)
+        self._status = _STATUSES[(place + 1) % len(_STATUSES)]
+        self._narrow()
+
+    def action_classify(self) -> None:
+        """Say how sensitive the marked pictures are, else the one under the cursor."""
+        chosen = self.grid.chosen()
+        if chosen:
+            self.later(self._classify(chosen))
+
+    async def _classify(self, chosen: list[Row]) -> None:
+        now = str(chosen[0]["classification"])
+        answer = await self.program.push_screen_wait(
+            Choose(
+                f"{plural(len(chosen), 'picture')}: how sensitive?",
+                [
+                    {"name": name, "words": words}
+                    for name, words in zip(CLASSIFICATIONS, _CEILINGS, strict=True)
+                ],
+                (
+                    Column(title="classification", text=lambda row: str(row["name"]), width=14),
+                    Column(title="", text=lambda row: str(row["words"])),
+                ),
+                key="name",
+                empty="",
+                at=CLASSIFICATIONS.index(now) if now in CLASSIFICATIONS else 0,
+            )
+        )
+        if answer is None:
+            return
+        name = str(answer[1]["name"])
+        params = Classify(what=[str(one["id"]) for one in chosen], classification=name)
+        if await self.ask("classify", params) is not None:
+            self.grid.clear_marks()
+            self.say(f"{plural(len(chosen), 'picture is', 'pictures are')} {name} now")
+            self.reload()
+
+    def action_jump(self) -> None:
+        """Go to a picture by its number."""
+        if self.grid.total:
+            self.later(self._jump())
+
+    async def _jump(self) -> None:
+        typed = await self.program.push_screen_wait(
+            AskText("Go to", f"A number from 1 to {self.grid.total:,}:")
+        )
+        if typed and typed.strip().isdecimal():
+            self.grid.move_to(int(typed) - 1)
+        elif typed:
+            self.say(f"not a number: {typed}", error=True)
 
     def on_screen_suspend(self) -> None:
         """Draw nothing in the clear behind a dialog."""
@@ -258,8 +412,15 @@ class LibraryScreen(Page):
         super().on_screen_resume()
 
     def forget(self) -> None:
-        """Drop the thumbnails."""
-        self.grid.forget()
+        """Drop rows, thumbnails, filters, and what the panel says."""
+        self._told = None
+        self._album = self._status = None
+        self._wanted = self._typed = LibraryFilter()
+        super().forget()
+        if self.is_mounted:
+            self.grid.forget()
+            self.query_one("#panel", Static).update(Content(""))
+            self.query_one("#filter", Input).remove_class("open")
 
     def narrower(self) -> bool:
         """Take back marks, then the filter."""
@@ -270,6 +431,10 @@ class LibraryScreen(Page):
             line.value = ""
             line.remove_class("open")
             self.grid.focus()
+            return True
+        if self._album is not None or self._status is not None:
+            self._album = self._status = None
+            self._narrow()
             return True
         return False
 
@@ -285,10 +450,20 @@ class LibraryScreen(Page):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter by what stands there now."""
-        wanted = LibraryFilter.typed(event.value)
+        self._typed = LibraryFilter.typed(event.value)
+        self._narrow()
+
+    def _narrow(self) -> None:
+        """Show what fits the line, the album and the status that were chosen."""
+        wanted = replace(
+            self._typed,
+            album=self._typed.album or (None if self._album is None else self._album[0]),
+            status=self._typed.status or self._status,
+        )
         if wanted != self._wanted:
             self._wanted = wanted
             self.grid.show(LibrarySource(self.program.gateway, wanted))
+            self.refresh_frame()
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
         """Go to the grid; the filter stays."""
@@ -300,17 +475,3 @@ def _words(row: Row) -> str:
     if row["shares"]:
         words.append(f"→{row['shares']}")
     return " ".join(words)
-
-
-def _panel(row: dict[str, Any]) -> str:
-    lines = [
-        str(row["name"]),
-        "",
-        f"{row['width']} × {row['height']} {row['format']}",
-        f"{row['bytes'] / 1e6:.1f} MB",
-        f"class   {row['classification']}",
-        f"albums  {', '.join(row['albums']) or '–'}",
-        f"tags    {', '.join(row['tags']) or '–'}",
-        f"shared  {plural(row['shares'], 'live capability', 'live capabilities')}",
-    ]
-    return "\n".join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -62,8 +63,9 @@ class MetadataDialog(Dialog[None]):
             return
         found.update(_words(answer["findings"]))
 
-    def key_m(self) -> None:
+    def key_m(self, event: events.Key) -> None:
         """Close with the key that opened it."""
+        event.stop()  # Else the screen behind would take it too.
         self.dismiss(None)
 
 

@@ -59,6 +59,8 @@ class Page(Screen[None]):
         self._stale = True
         self._whole = False
         """The frame's parts are there."""
+        self._said = ""
+        """The sentence that stands instead of the body."""
 
     @property
     def program(self) -> SafelightApp:
@@ -181,21 +183,26 @@ class Page(Screen[None]):
             self.set_focus(None)
         elif self.focused is None:
             self.set_focus(self.first())
-        self.query_one(".sentence", Static).update(Content(said))
+        if said != self._said:
+            # Text in a widget of its own height lays the whole screen out anew.
+            self._said = said
+            self.query_one(".sentence", Static).update(Content(said))
         self.query_one(TopLine).say(
             left=self.NAME,
-            middle=self.beside(),
+            middle="" if program.connection_sentence() else self.beside(),
             right=program.node_words(),
             alarm=program.alarm,
         )
-        self.query_one(KeyLine).show([*self.keys(), *_ALWAYS])
+        # While there is no node to ask, its actions do nothing: their keys are not shown.
+        own = () if program.connection_sentence() else self.keys()
+        self.query_one(KeyLine).show([*own, *_ALWAYS])
 
     # Saying and doing -----------------------------------------------------------------------------
 
     def say(self, text: str, *, error: bool = False, share: float | None = None) -> None:
         """Say something in the status line."""
-        if self._whole:
-            self.query_one(StatusLine).say(text, error=error, share=share)
+        for line in self.query(StatusLine):  # None while the screen comes up or goes.
+            line.say(text, error=error, share=share)
 
     async def ask(self, method: str, params: Any = None) -> Any:
         """Return a method's result; None, with the reason in the status line, where refused."""

@@ -111,6 +111,11 @@ class ReviewScreen(Page):
         self._review = await self.program.gateway.call("access_review", AccessReview())
         self.rows.show(Fixed(self._review["found"]), keep=self.rows.pages.loaded)
 
+    def forget(self) -> None:
+        """Drop the counts too."""
+        self._review = {}
+        super().forget()
+
     def on_moved(self, _message: Moved) -> None:
         """Count what there is."""
         self.refresh_frame()

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
 
 from node.control.schema import Extend, Revoke
 from tui.screens.dialog import Answer, Ask, AskText
 from tui.screens.inbox import state_column
 from tui.screens.page import Page, marked_words
+from tui.screens.share import way
 from tui.text import plural
-from tui.times import ago, left
+from tui.times import left
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
 from tui.widgets.rows import Column, Marked, Moved, Rows
@@ -30,14 +33,6 @@ if TYPE_CHECKING:
 OVER = ("expired", "revoked", "lapsed")
 
 
-def _way(row: Row) -> str:
-    if row["last_open"]:
-        return f"seen {ago(row['last_open'])}"
-    if row["delivered"]:
-        return "delivered"
-    return "in the mail" if row["mailed"] else "waiting"
-
-
 def pictures_of_share(row: Row) -> str:
     """Return the names of a share's first pictures, and how many more there are."""
     names = ", ".join(str(one) for one in row["names"][:3])
@@ -45,13 +40,37 @@ def pictures_of_share(row: Row) -> str:
     return names + (f" and {more} more" if more > 0 else "")
 
 
+def _told(row: Row) -> str:
+    """Return what a share grants, how far it is, and what is wrong with its pictures."""
+    lines = [
+        f"{row['holder']}: {', '.join(row['rights'])} of {plural(row['images'], 'picture')}, "
+        f"{row['rendition']}; {way(row)}; {plural(row['opens'], 'open')} so far"
+        + (", no member now" if row["former"] else "")
+    ]
+    lines += [
+        f"✕ not ready: {one['name']}: {one['message']}; share a preview of it instead"
+        for one in row["problems"][:4]
+    ]
+    if len(row["problems"]) > 4:
+        lines.append(f"✕ and {len(row['problems']) - 4} more")
+    return "\n".join(lines)
+
+
 class SharesScreen(Page):
     """What I granted, the next to end first."""
 
     NAME = "Shared by me"
     LISTENS = frozenset(
-        {"released", "delivered", "receipt", "revoked", "expired", "rendered", "denied", "departed"}
+        {
+            *("released", "expired", "rendered", "rendition_failed", "denied", "departed"),
+            *("log.issued", "log.delivered", "log.opened", "log.saved", "log.revoked"),
+            *("log.revocation_seen", "log.amended"),
+        }
     )
+    DEFAULT_CSS = """
+    SharesScreen Rows { height: 1fr; }
+    SharesScreen .told { height: auto; max-height: 6; padding: 0 1; background: $surface; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "revoke", "revoke", show=False, id="shares.revoke"),
         Binding("e", "extend", "extend", show=False, id="shares.extend"),
@@ -75,11 +94,18 @@ class SharesScreen(Page):
                     width=7,
                     least=60,
                 ),
-                Column(title="", text=_way, width=16, least=90),
+                Column(
+                    title="on its way",
+                    text=way,
+                    style=lambda row: "bad" if row["problems"] else "",
+                    width=20,
+                    least=75,
+                ),
                 Column(title="ends in", text=lambda row: left(row["expires_at"]), width=9),
             ),
             key=lambda row: row["id"],
         )
+        yield Static(classes="told")
 
     @property
     def rows(self) -> Rows:
@@ -126,7 +152,9 @@ class SharesScreen(Page):
         self.set_interval(30, self.rows.refresh)
 
     def on_moved(self, _message: Moved) -> None:
-        """Count what there is."""
+        """Count what there is, and say all of the share under the cursor."""
+        row = self.rows.current
+        self.query_one(".told", Static).update(Content("" if row is None else _told(row)))
         self.refresh_frame()
 
     def on_marked(self, _message: Marked) -> None:

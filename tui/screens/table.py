@@ -6,7 +6,6 @@ Never here: a screen.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,56 +14,93 @@ from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from tui.screens.help import key_words
+from tui.screens.help import KeysDialog, key_words
 from tui.theme import NAMES
 
 if TYPE_CHECKING:
-    from tui.notices import Notice
     from tui.app import SafelightApp
+    from tui.notices import Notice
 
 FIRST: Final = "Library"
 
-_TABLE: Final = (
-    ("1", "library", "LibraryScreen", "Library"),
-    ("2", "inbox", "InboxScreen", "Shared with me"),
-    ("3", "shares", "SharesScreen", "Shared by me"),
-    ("4", "audit", "AuditScreen", "Audit"),
-    ("5", "team", "TeamScreen", "Team"),
-    ("6", "review", "ReviewScreen", "Review"),
-    ("exclamation_mark", "doctor", "DoctorScreen", "Doctor"),
-)
-"""Key, module, class, title."""
 
-KEYS: Final = tuple((key, module, title) for key, module, _, title in _TABLE)
+# A screen is imported when it is first shown: a start pays for one only.
+
+
+def _library() -> Screen[Any]:
+    from tui.screens.library import LibraryScreen
+
+    return LibraryScreen()
+
+
+def _inbox() -> Screen[Any]:
+    from tui.screens.inbox import InboxScreen
+
+    return InboxScreen()
+
+
+def _shares() -> Screen[Any]:
+    from tui.screens.shares import SharesScreen
+
+    return SharesScreen()
+
+
+def _audit() -> Screen[Any]:
+    from tui.screens.audit import AuditScreen
+
+    return AuditScreen()
+
+
+def _team() -> Screen[Any]:
+    from tui.screens.team import TeamScreen
+
+    return TeamScreen()
+
+
+def _review() -> Screen[Any]:
+    from tui.screens.review import ReviewScreen
+
+    return ReviewScreen()
+
+
+def _doctor() -> Screen[Any]:
+    from tui.screens.doctor import DoctorScreen
+
+    return DoctorScreen()
+
+
+_TABLE: Final[tuple[tuple[str, str, Callable[[], Screen[Any]], str], ...]] = (
+    ("1", "library", _library, FIRST),
+    ("2", "inbox", _inbox, "Shared with me"),
+    ("3", "shares", _shares, "Shared by me"),
+    ("4", "audit", _audit, "Audit"),
+    ("5", "team", _team, "Team"),
+    ("6", "review", _review, "Review"),
+    ("exclamation_mark", "doctor", _doctor, "Doctor"),
+)
+"""Key, name, maker, title."""
+
+KEYS: Final = tuple((key, name, title) for key, name, _, title in _TABLE)
 """Key, screen, title."""
 
-
-def _make(module: str, name: str) -> Screen[Any]:
-    """Import a screen when it is first shown: a start pays for one only."""
-    made: Screen[Any] = getattr(importlib.import_module(f"tui.screens.{module}"), name)()
-    return made
-
-
-SCREENS: Final[dict[str, Callable[[], Screen[Any]]]] = {
-    module: partial(_make, module, name) for _, module, name, _ in _TABLE
-}
+SCREENS: Final[dict[str, Callable[[], Screen[Any]]]] = {name: make for _, name, make, _ in _TABLE}
 
 
 def binding_ids() -> frozenset[str]:
     """Return the ids of every binding there is, for the keymap."""
     from tui.app import SafelightApp
+    from tui.screens import notices, share, team, viewer
+    from tui.screens.audit import EntryDialog
+    from tui.screens.dialog import Dialog
     from tui.screens.page import Page
-    from tui.screens.share import ShareDialog
-    from tui.screens.viewer import ViewerScreen
     from tui.widgets.grid import Grid
     from tui.widgets.picture import PictureView
     from tui.widgets.rows import Rows
 
-    owners: list[Any] = [SafelightApp, Page, ViewerScreen, ShareDialog, Grid, Rows, PictureView]
-    owners += [
-        getattr(importlib.import_module(f"tui.screens.{module}"), name)
-        for _, module, name, _ in _TABLE
-    ]
+    owners: list[Any] = [SafelightApp, Page, viewer.ViewerScreen, Grid, Rows, PictureView, Dialog]
+    owners += [share.ShareDialog, share.PhraseDialog, EntryDialog, team.IdentityDialog]
+    owners += [notices.NoticesDialog, notices.AlarmsDialog, KeysDialog]
+    owners += [type(make()) for _, _, make, _ in _TABLE]
     return frozenset(
         one.id for owner in owners for one in owner.BINDINGS if isinstance(one, Binding) and one.id
     )
@@ -75,7 +111,7 @@ def palette(app: SafelightApp, screen: Screen[Any]) -> Iterable[SystemCommand]:
     told: set[str] = set()
     for key, active in screen.active_bindings.items():
         binding = active.binding
-        if binding.system or not binding.description or binding.action in told:
+        if not binding.id or not binding.description or binding.action in told:
             continue
         told.add(binding.action)
         yield SystemCommand(
@@ -92,7 +128,7 @@ def toast(app: SafelightApp, notice: Notice) -> None:
     app.notify(
         notice.words,
         title=notice.title,
-        severity=notice.severity,  # type: ignore[arg-type]
+        severity=notice.severity,
         markup=False,
         timeout=30 if notice.severity == "error" else 5,
     )

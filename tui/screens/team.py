@@ -18,21 +18,26 @@ from textual.content import Content
 from textual.widgets import Static
 
 from node.control.schema import (
+    AuditSubject,
     Invite,
     InviteCancel,
     InviteWait,
     Join,
     TeamCreate,
     TeamRemove,
+    TeamResolve,
     TeamRole,
+    TeamSign,
 )
 from tui.gateway import GatewayError
+from tui.screens.choosing import Choose
 from tui.screens.dialog import Answer, Ask, AskText, Dialog
 from tui.screens.page import Page
 from tui.text import plural
 from tui.times import ago, left
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
+from tui.widgets.qr import qr_lines
 from tui.widgets.rows import Chosen, Column, Moved, Rows
 
 if TYPE_CHECKING:
@@ -57,6 +62,9 @@ class TeamScreen(Page):
         Binding("x", "remove", "remove", show=False, id="team.remove"),
         Binding("w", "words", "words to compare", show=False, id="team.words"),
         Binding("N", "create", "new team", show=False, id="team.create"),
+        Binding("s", "sign", "sign changes", show=False, id="team.sign"),
+        Binding("R", "resolve", "join two histories", show=False, id="team.resolve"),
+        Binding("o", "kept", "what they may hold", show=False, id="team.kept"),
     ]
 
     def __init__(self) -> None:
@@ -69,8 +77,8 @@ class TeamScreen(Page):
             (
                 Column(
                     title="",
-                    text=lambda row: "● online" if row["online"] else "○ away",
-                    style=lambda row: "ok" if row["online"] else "dim",
+                    text=_presence,
+                    style=_presence_style,
                     width=8,
                 ),
                 Column(title="name", text=lambda row: str(row["name"])),
@@ -98,7 +106,7 @@ class TeamScreen(Page):
             return ""
         parts = [str(self._team["team"]), plural(self.rows.total, "member")]
         if self._team.get("pending"):
-            parts.append(f"{plural(self._team['pending'], 'change')} to sign: safelight team sign")
+            parts.append(f"! {plural(self._team['pending'], 'change')} to sign (s)")
         return " · ".join(parts)
 
     def sentence(self) -> str:
@@ -112,7 +120,7 @@ class TeamScreen(Page):
         return (
             Key("i", "invite", "invite"),
             Key("w", "words", "words"),
-            Key("r", "role", "role"),
+            Key("s", "sign", "sign") if self._team.get("pending") else Key("r", "role", "role"),
             Key("x", "remove", "remove"),
         )
 
@@ -140,10 +148,16 @@ class TeamScreen(Page):
                     "rtt_ms": path.get("rtt_ms"),
                     "seen": "" if mine else ago(one["last_seen"]),
                     "why": path.get("why") or "",
+                    "alarm": bool(path.get("alarm")),
                 }
             )
         self._team = team if team["members"] else {}
         self.rows.show(Fixed(rows), keep=self.rows.pages.loaded)
+
+    def forget(self) -> None:
+        """Drop the team's name too."""
+        self._team = {}
+        super().forget()
 
     def on_moved(self, _message: Moved) -> None:
         """Count the members."""
@@ -201,6 +215,9 @@ class TeamScreen(Page):
             self.later(self._words(row))
 
     async def _words(self, row: Row) -> None:
+        if row["path"] == "me":
+            await self.program.push_screen_wait(IdentityDialog(row))
+            return
         await self.program.push_screen_wait(_words_dialog(str(row["name"]), row["words"]))
 
     def action_role(self) -> None:
@@ -216,8 +233,10 @@ class TeamScreen(Page):
         if role is None or role == row["role"]:
             return
         params = TeamRole(who=str(row["fingerprint"]), role=role)
-        if await self.ask("team_role", params) is not None:
-            self.say(f"{row['name']} is {role}")
+        result = await self.ask("team_role", params)
+        if result is not None:
+            pending = result["pending"]
+            self.say(_pending_words(result) if pending else f"{row['name']} is {role}")
             self.reload()
 
     def action_remove(self) -> None:
@@ -227,10 +246,14 @@ class TeamScreen(Page):
             self.later(self._remove(row))
 
     async def _remove(self, row: Row) -> None:
+        told = await self.program.gateway.call(
+            "audit_subject", AuditSubject(who=str(row["fingerprint"]))
+        )
         answer = await self.program.push_screen_wait(
             Ask(
                 f"Remove {row['name']} from the team?",
-                "Every node revokes what it granted to them as soon as it hears of it.",
+                "Every node revokes what it granted to them as soon as it hears of it.\n\n"
+                + "\n".join(kept_by(told)),
                 consequence="What they saw or saved already cannot be taken back.",
                 answers=(
                     Answer("k", "Keep", "keep"),
@@ -240,9 +263,149 @@ class TeamScreen(Page):
         )
         if answer != "remove":
             return
-        if await self.ask("team_remove", TeamRemove(who=str(row["fingerprint"]))) is not None:
-            self.say(f"{row['name']} is removed")
+        result = await self.ask("team_remove", TeamRemove(who=str(row["fingerprint"])))
+        if result is None:
+            return
+        self.reload()
+        if result["pending"]:
+            self.say(_pending_words(result))
+            return
+        self.say(f"{row['name']} is removed")
+        await self._kept(row)
+
+    def action_kept(self) -> None:
+        """Show what the member under the cursor may hold of mine."""
+        row = self.rows.current
+        if row is not None:
+            self.later(self._kept(row))
+
+    async def _kept(self, row: Row) -> None:
+        told = await self.program.gateway.call(
+            "audit_subject", AuditSubject(who=str(row["fingerprint"]))
+        )
+        await self.program.push_screen_wait(
+            Ask(
+                f"What {row['name']} may still hold",
+                "\n".join(kept_by(told)),
+                consequence=f"safelight audit subject {row['name']} has every entry.",
+                answers=(Answer("o", "Close", "close"),),
+            )
+        )
+
+    # Changes that wait ----------------------------------------------------------------------------
+
+    def action_sign(self) -> None:
+        """Show the changes that wait for administrators, and sign one."""
+        self.later(self._sign())
+
+    async def _sign(self) -> None:
+        waiting = await self.program.gateway.call("team_pending")
+        if not waiting:
+            self.say("nothing waits for a signature")
+            return
+        chosen = await self.program.push_screen_wait(
+            Choose(
+                "Changes that wait for signatures",
+                waiting,
+                (
+                    Column(title="change", text=lambda one: "; ".join(one["changes"])),
+                    Column(
+                        title="signed by", text=lambda one: ", ".join(one["signed_by"]), width=18
+                    ),
+                    Column(title="needs", text=lambda one: f"{one['missing']} more", width=7),
+                ),
+                key="id",
+                empty="",
+            )
+        )
+        if chosen is None:
+            return
+        change = chosen[1]
+        if change["signed"]:
+            self.say("you have signed that already; it waits for others")
+            return
+        answer = await self.program.push_screen_wait(
+            Ask(
+                "Sign this change of the team?",
+                "\n".join(change["changes"]),
+                consequence="Once enough administrators have signed, every node follows it.",
+                answers=(Answer("n", "Not now", "no"), Answer("s", "Sign", "sign")),
+            )
+        )
+        if answer != "sign":
+            return
+        result = await self.ask("team_sign", TeamSign(proposal=str(change["id"])))
+        if result is not None:
+            self.say(_pending_words(result) if result["pending"] else "signed: the team follows it")
             self.reload()
+
+    def action_resolve(self) -> None:
+        """Join two histories of the team, once what comes of it was read."""
+        self.later(self._resolve())
+
+    async def _resolve(self) -> None:
+        told = await self.ask("team_resolve", TeamResolve(dry_run=True))
+        if told is None:
+            return
+        answer = await self.program.push_screen_wait(
+            Ask(
+                "Join the two histories of the team?",
+                "\n".join(
+                    [
+                        *(f"here: {one}" for one in told["changes"]),
+                        *(f"elsewhere: {one}" for one in told["changes_elsewhere"]),
+                    ]
+                ),
+                consequence="Two administrators changed the team without knowing of each other. "
+                "safelight team resolve --help tells of other ways.",
+                answers=(
+                    Answer("n", "Not now", "no"),
+                    Answer("j", "Join them", "join", dangerous=True),
+                ),
+            )
+        )
+        if answer != "join":
+            return
+        result = await self.ask("team_resolve", TeamResolve())
+        if result is not None:
+            self.say(_pending_words(result) if result["pending"] else "joined: one history again")
+            self.reload()
+
+
+def kept_by(told: dict[str, Any]) -> list[str]:
+    """Return what a person was granted, opened and saved, by the own log."""
+    counts = {one["event"]: one["count"] for one in told["counts"]}
+    granted = told["capabilities"]
+    live = [one for one in granted if one["state"] in {"live", "pending", "exhausted"}]
+    opened = sum(1 for one in granted if one["opens"])
+    lines = [
+        f"{plural(len(granted), 'capability', 'capabilities')} granted, {len(live)} not over",
+        f"{plural(counts.get('released', 0), 'open')} of {opened}, {counts.get('saved', 0)} saved",
+    ]
+    lines += [
+        f"  may have kept: {', '.join(one['names'][:3])}"
+        for one in [one for one in granted if "save" in one["rights"] and one["opens"]][:5]
+    ]
+    if not opened:
+        lines.append("Nothing was opened: they hold no picture of yours by this log.")
+    return lines
+
+
+def _pending_words(result: dict[str, Any]) -> str:
+    others = plural(result["missing"], "other administrator", "other administrators")
+    return f"waits for the signature of {others}"
+
+
+def _presence(row: Row) -> str:
+    if row["alarm"]:
+        return "✕ alarm"
+    return "● online" if row["online"] else "○ away"
+
+
+def _presence_style(row: Row) -> str:
+    if row["alarm"]:
+        return "bad"
+    return "ok" if row["online"] else "dim"
 
 
 def _rtt(row: Row) -> str:
@@ -256,6 +419,46 @@ def _words_dialog(whose: str, words: Sequence[str]) -> Ask:
         consequence="The other side sees the same words: compare them by voice.",
         answers=(Answer("o", "They are the same", "same"),),
     )
+
+
+class IdentityDialog(Dialog[None]):
+    """The own words and fingerprint, and a QR code where there is room."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,q,w", "give_up", "close", show=False, id="identity.close"),
+    ]
+    DEFAULT_CSS = """
+    IdentityDialog .qr { width: auto; height: auto; color: #ffffff; background: #000000; }
+    IdentityDialog .square { align-horizontal: center; height: auto; }
+    """
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self._row = row
+
+    def compose(self) -> ComposeResult:
+        """Lay out words, fingerprint and code."""
+        row = self._row
+        with Vertical(classes="box"):
+            yield Static(Content(f"{row['name']}, as others see you"), classes="heading")
+            yield Static(Content("  ".join(row["words"])), classes="words")
+            yield Static(Content(str(row["fingerprint"])), classes="words")
+            if code := _qr_that_fits(str(row["fingerprint"]).upper(), self.app.size.height, _ROOM):
+                with Vertical(classes="square"):
+                    yield Static(Content(code), classes="qr")
+            yield Static(
+                Content("Others see the same words: compare them by voice. Esc"), classes="words"
+            )
+
+
+_ROOM = 7
+"""Lines of a dialog besides its code."""
+
+
+def _qr_that_fits(text: str, height: int, besides: int) -> str:
+    """Return a QR code as lines where the terminal has room for it, else nothing."""
+    lines = qr_lines(text)
+    return "\n".join(lines) if len(lines) + besides <= height else ""
 
 
 class RoleDialog(Dialog[str | None]):
@@ -299,7 +502,8 @@ class InvitationDialog(Dialog["dict[str, Any] | None"]):
 
     DEFAULT_CSS = """
     InvitationDialog .code { text-align: center; text-style: bold; color: $accent; padding: 1; }
-    InvitationDialog .qr { width: auto; height: auto; }
+    InvitationDialog .qr { width: auto; height: auto; color: #ffffff; background: #000000; }
+    InvitationDialog .square { align-horizontal: center; height: auto; }
     """
 
     def __init__(self, gateway: Gateway, invitation: dict[str, Any]) -> None:
@@ -320,6 +524,10 @@ class InvitationDialog(Dialog["dict[str, Any] | None"]):
         with Vertical(classes="box"):
             yield Static(Content("Invitation"), classes="heading")
             yield Static(Content(str(invitation["code"])), classes="code")
+            besides = _ROOM + 3 + len(lines)
+            if code := _qr_that_fits(str(invitation["code"]), self.app.size.height, besides):
+                with Vertical(classes="square"):
+                    yield Static(Content(code), classes="qr")
             yield Static(Content("\n".join(lines)), classes="words")
             yield Static("", classes="consequence", id="left")
             yield Static("", classes="wrong")

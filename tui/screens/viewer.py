@@ -10,20 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Static
 
-from node.control.schema import CloseOpen, Open, OpenPixels, Thumbnail
-from tui.gateway import GatewayError
+from node.control.schema import CloseOpen, Fetch, Open, OpenPixels, Save, Show, Thumbnail
+from tui.gateway import Connection, GatewayError
 from tui.screens.dialog import Answer, Ask, AskText
-from tui.screens.page import Page
+from tui.screens.facts import granted_facts, picture_facts, row_facts
+from tui.screens.metadata import MetadataDialog
+from tui.screens.page import Page, Progress
+from tui.screens.share import ShareDialog
 from tui.text import plural
 from tui.widgets.lines import Key
 from tui.widgets.picture import Picture, PictureView, Pixels
+from tui.window import MOST_PIXELS, Window, why_none
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +41,8 @@ if TYPE_CHECKING:
     from tui.widgets.pages import Row
     from tui.widgets.rows import Listing
 
+_FACTS_FROM: Final = 100
+"""Columns of the terminal from which facts stand beside the picture."""
 _FEW: Final = 3
 """Opens left at which spending one is asked about first."""
 
@@ -57,8 +67,23 @@ class Viewed(Protocol):
     def words(self) -> str:
         """Return what it is, or what one may do with it, in one sentence."""
 
-    async def picture(self, screen: ViewerScreen) -> Picture | None:
-        """Return its pixels, or None where they are not to be had; says why on the screen."""
+    def row(self) -> Row | None:
+        """Return the own picture looked at; None where it is somebody else's."""
+
+    async def facts(self) -> str:
+        """Return what there is to know of it, in lines."""
+
+    async def picture(self, screen: ViewerScreen, *, asked: bool) -> Picture | None:
+        """Return its pixels, or None where they are not shown; says why on the screen.
+
+        ``asked`` says that a person pressed Enter for them: nothing is spent without.
+        """
+
+    async def gone(self) -> str:
+        """Return why it may not be looked at any more, else nothing."""
+
+    async def save(self, screen: ViewerScreen) -> None:
+        """Keep the one looked at, where that is granted."""
 
     async def close(self) -> None:
         """Drop what is held of it."""
@@ -68,20 +93,47 @@ class ViewerScreen(Page):
     """One picture."""
 
     NAME = "Viewer"
-    LISTENS = frozenset({"revoked", "expired"})
+    LISTENS = frozenset({"revoked", "expired", "amended", "log.issued", "log.revoked"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "step(1)", "next", show=False, id="viewer.next"),
         Binding("p", "step(-1)", "previous", show=False, id="viewer.previous"),
         Binding("enter", "enter", "open", show=False, id="viewer.open"),
+        Binding("s", "share", "share", show=False, id="viewer.share"),
+        Binding("m", "metadata", "hidden metadata", show=False, id="viewer.metadata"),
+        Binding("w", "save", "save", show=False, id="viewer.save"),
+        Binding("o", "window", "plain window", show=False, id="viewer.window"),
     ]
+    DEFAULT_CSS = """
+    ViewerScreen .beside { height: 1fr; }
+    ViewerScreen PictureView { width: 1fr; }
+    ViewerScreen #facts {
+        width: 34; height: 100%; padding: 0 1; background: $surface; display: none;
+    }
+    ViewerScreen.wide #facts { display: block; }
+    ViewerScreen #cover { width: 1fr; height: 100%; padding: 1 2; display: none; }
+    ViewerScreen.covered #cover { display: block; }
+    ViewerScreen.covered PictureView { display: none; }
+    ViewerScreen.covered #facts { display: none; }
+    """
 
     def __init__(self, viewed: Viewed) -> None:
         super().__init__()
         self._viewed = viewed
+        self._begun = False
+        self._picture: Picture | None = None
+        """What is shown now."""
+        self._window = Window()
 
     def body(self) -> ComposeResult:
-        """Give the picture."""
-        yield PictureView(self.program.pictures)
+        """Give the picture, what is said in its place, and its facts beside it."""
+        with Horizontal(classes="beside"):
+            yield PictureView(self.program.painter)
+            yield Static(id="cover")
+            yield Static(id="facts")
+
+    def on_resize(self) -> None:
+        """Show the facts where there is room for them."""
+        self.set_class(self.size.width >= _FACTS_FROM, "wide")
 
     @property
     def view(self) -> PictureView:
@@ -100,34 +152,114 @@ class ViewerScreen(Page):
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of one picture."""
-        return (
-            Key("n", "next", "step(1)"),
-            Key("p", "previous", "step(-1)"),
-            Key("+", "closer", "zoom(1)"),
-            Key("-", "farther", "zoom(-1)"),
-        )
+        steps = (Key("n", "next", "step(1)"), Key("p", "previous", "step(-1)"))
+        if self.has_class("covered"):
+            return (Key("Enter", "open", "enter"), *steps)
+        if self._viewed.row() is None:
+            return (*steps, Key("+", "closer", "zoom(1)"), Key("w", "save", "save"))
+        return (*steps, Key("+", "closer", "zoom(1)"), Key("s", "share", "share"))
 
     async def load(self) -> None:
-        """Show the picture that is looked at."""
-        self._show()
+        """Show the picture; later only what may be said of it now, and whether it still may."""
+        if not self._begun:
+            self._begun = True
+            self._show()
+            return
+        gone = await self._viewed.gone()
+        if gone:
+            await self._viewed.close()
+            self.cover(gone)
+            self.say(gone, error=True)
+        await self._say_facts()
 
-    def _show(self) -> None:
-        self.run_worker(self._shown(), group="shown", exclusive=True)
+    def _show(self, *, asked: bool = False) -> None:
+        self.run_worker(self._shown(asked), group="shown", exclusive=True)
 
-    async def _shown(self) -> None:
+    async def _shown(self, asked: bool) -> None:
         self.say(self._viewed.words())
-        self.view.show(None, "…")
+        if not asked:
+            self.view.show(None, "…")
         self.refresh_frame()
         try:
-            picture = await self._viewed.picture(self)
+            picture = await self._viewed.picture(self, asked=asked)
         except GatewayError as error:
-            self.view.show(None, str(error))
+            self.cover(str(error))
             self.say(str(error), error=True)
             return
         if picture is not None:
+            self.remove_class("covered")
+            self.set_focus(self.view)
+            self._picture = picture
             self.view.show(picture, self._viewed.name())
-        self.say(self._viewed.words())
+            self.say(self._viewed.words())
         self.refresh_frame()
+        await self._say_facts()
+
+    async def _say_facts(self) -> None:
+        try:
+            facts = await self._viewed.facts()
+        except GatewayError:
+            return  # What is shown says itself what is wrong.
+        # None where the screen was left meanwhile.
+        for one in self.query("#facts").results(Static):
+            one.update(Content(facts))
+
+    def cover(self, words: str) -> None:
+        """Show words in the picture's place, and no pixel."""
+        self._picture = None
+        self._window.kill()
+        self.view.show(None)
+        self.query_one("#cover", Static).update(Content(words))
+        self.add_class("covered")
+        self.refresh_frame()
+
+    def action_enter(self) -> None:
+        """Open what is covered."""
+        if self.program.gateway.connection is not Connection.READY:
+            super().action_enter()
+        elif self.has_class("covered"):
+            self._show(asked=True)
+
+    def action_share(self) -> None:
+        """Share the own picture."""
+        row = self._viewed.row()
+        if row is None:
+            self.say("this picture is not yours to share", error=True)
+        else:
+            self.later(share(self, [row]))
+
+    def action_metadata(self) -> None:
+        """Show what the own picture would reveal."""
+        row = self._viewed.row()
+        if row is None:
+            self.say("what its owner removed, nobody can show here", error=True)
+        else:
+            self.app.push_screen(MetadataDialog(self.program.gateway, row))
+
+    def action_window(self) -> None:
+        """Show the picture in a plain window beside the terminal, or close that."""
+        if why := why_none():
+            self.say(why, error=True)
+        elif self._window.is_open:
+            self.run_worker(self._window.close())
+        elif self._picture is not None:
+            self.later(self._show_window(self._picture))
+
+    async def _show_window(self, picture: Picture) -> None:
+        pixels = await picture.fitted(*MOST_PIXELS)
+        if picture is not self._picture:
+            return
+        try:
+            await self._window.show(pixels.rgb, pixels.width, pixels.height)
+        except OSError as error:
+            self.say(f"no window: {error.strerror}", error=True)
+        if picture is not self._picture:
+            # Taken back, locked or left while the window came up.
+            await self._window.close()
+
+    def action_save(self) -> None:
+        """Keep the picture, where that is granted."""
+        self.later(self._viewed.save(self))
 
     def action_step(self, by: int) -> None:
         """Go to the next picture or the one before."""
@@ -136,6 +268,8 @@ class ViewerScreen(Page):
             self.later(self._step(wanted))
 
     async def _step(self, wanted: int) -> None:
+        self._picture = None
+        await self._window.close()
         await self._viewed.close()
         self._viewed.go(wanted)
         self._show()
@@ -147,7 +281,7 @@ class ViewerScreen(Page):
 
     def on_picture_view_failed(self, message: PictureView.Failed) -> None:
         """Say why the picture is not drawn."""
-        self.view.show(None, str(message.error))
+        self.cover(str(message.error))
         self.say(str(message.error), error=True)
 
     def on_picture_view_drawn(self, _message: PictureView.Drawn) -> None:
@@ -157,6 +291,8 @@ class ViewerScreen(Page):
     def on_unmount(self) -> None:
         """Drop the pixels."""
         super().on_unmount()
+        self._picture = None
+        self._window.kill()
         self.program.run_worker(self._viewed.close())
 
     async def confirm(self, heading: str, words: str) -> bool:
@@ -170,11 +306,50 @@ class ViewerScreen(Page):
         )
         return answer == "open"
 
-    async def phrase(self) -> str | None:
-        """Ask for a second-factor phrase."""
-        return await self.program.push_screen_wait(
-            AskText("Second factor", "The phrase that its issuer told you:", password=True)
+
+async def share(page: Page, chosen: list[Row]) -> bool:
+    """Ask with whom to share pictures or albums, and send it in ten seconds; say whether."""
+    wanted = await page.program.push_screen_wait(ShareDialog(page.program.gateway, chosen))
+    if wanted is None:
+        return False
+    await page.program.unsent.take(wanted)
+    return True
+
+
+async def save(page: Page, capability: dict[str, Any], images: Sequence[dict[str, Any]]) -> None:
+    """Keep pictures of a capability in the own library, once a person has said so."""
+    if "save" not in capability["rights"]:
+        page.say("saving was not granted here", error=True)
+        return
+    answer = await page.program.push_screen_wait(
+        Ask(
+            f"Save {plural(len(images), 'picture')}?",
+            f"This spends an open of each. {capability['sentence']}",
+            answers=(Answer("k", "Keep them", "keep"), Answer("s", "Save", "save")),
         )
+    )
+    if answer != "save":
+        return
+    phrase = await ask_phrase(page) if capability["factor"] else None
+    params = Save(
+        capability=str(capability["id"]), images=[str(one["id"]) for one in images], factor=phrase
+    )
+
+    async def job(progress: Progress) -> Any:
+        return await page.program.gateway.call("save", params, progress=progress)
+
+    page.work(
+        "saving",
+        job,
+        done=lambda saved: f"saved {plural(len(saved['files']), 'picture')} into your library",
+    )
+
+
+async def ask_phrase(page: Page) -> str | None:
+    """Ask for a second-factor phrase."""
+    return await page.program.push_screen_wait(
+        AskText("Second factor", "The phrase that its issuer told you:", password=True)
+    )
 
 
 # Own pictures -------------------------------------------------------------------------------------
@@ -218,14 +393,35 @@ class Own:
             + plural(row["shares"], "live capability", "live capabilities")
         )
 
-    async def picture(self, _screen: ViewerScreen) -> Picture | None:
+    def row(self) -> Row | None:
+        """Return the picture's row."""
+        return self._listing.current
+
+    async def facts(self) -> str:
+        """Return its row and what the node tells besides."""
+        row = self._listing.current
+        if row is None:
+            return ""
+        shown = await self._gateway.call("show", Show(image=str(row["id"])))
+        return row_facts(row) + picture_facts(shown)
+
+    async def gone(self) -> str:
+        """Return nothing: own pictures stay."""
+        return ""
+
+    async def save(self, screen: ViewerScreen) -> None:
+        """Say that there is nothing to keep."""
+        screen.say("this picture is yours already")
+
+    async def picture(self, screen: ViewerScreen, *, asked: bool) -> Picture | None:
         """Return the large thumbnail; its neighbours are fetched behind it."""
+        del asked  # Own pictures cost nothing.
         row = self._listing.current
         if row is None:
             return None
         image = await self._image(row)
         near = [self._listing.pages.row(self.place + step) for step in (1, -1)]
-        self._listing.screen.run_worker(self._prefetch([one for one in near if one is not None]))
+        screen.run_worker(self._prefetch([one for one in near if one is not None]))
         return _Decoded(image)
 
     async def _prefetch(self, rows: list[Row]) -> None:
@@ -319,29 +515,75 @@ class Granted:
         left = self._image["opens_left"] if self._left is None else self._left
         return f"{self._capability['sentence']} {plural(left, 'open')} left."
 
-    async def picture(self, screen: ViewerScreen) -> Picture | None:
-        """Open the picture: asks first where that spends one of a few."""
+    def row(self) -> Row | None:
+        """Return nothing: it is somebody else's."""
+
+    async def facts(self) -> str:
+        """Return what may be done with it, and what stands against it."""
+        return granted_facts(self._capability, self._image)
+
+    async def gone(self) -> str:
+        """Return why it may not be looked at any more; the node has dropped its pixels."""
+        found = await self._gateway.call("inbox")
+        now = next((one for one in found if one["id"] == self._capability["id"]), None)
+        if now is not None:
+            self._capability = now
+            self._place = min(self._place, self.total - 1)
+        state = "revoked" if now is None else str(now["state"])
+        issuer = self._capability["issuer"]
+        return {
+            "revoked": f"{issuer} took this back: its pixels are dropped here.",
+            "expired": "Its time is over: its pixels are dropped here.",
+            "lapsed": "It is over: its pixels are dropped here.",
+        }.get(state, "")
+
+    async def save(self, screen: ViewerScreen) -> None:
+        """Keep this picture in the own library, where that is granted."""
+        await save(screen, self._capability, [self._image])
+
+    async def picture(self, screen: ViewerScreen, *, asked: bool) -> Picture | None:
+        """Open the picture once asked: asks back where that spends one of a few."""
+        if not asked:
+            screen.cover(f"{await self.facts()}\n\nNot opened yet. Press Enter to open it.")
+            return None
         left = int(self._image["opens_left"])
         if left <= _FEW and not await screen.confirm(
             f"Open {self.name()}?",
             f"This spends one of {plural(left, 'open')} left. {self._capability['sentence']}",
         ):
-            screen.view.show(None, "not opened: Enter opens it")
+            screen.say("not opened: Enter opens it")
             return None
-        factor = await screen.phrase() if self._capability["factor"] else None
+        factor = await ask_phrase(screen) if self._capability["factor"] else None
         opened = await self._gateway.call(
             "open",
             Open(capability=self._capability["id"], image=self._image["id"], factor=factor),
         )
         self._open_id = opened["open_id"]
         self._left = self._image["opens_left"] = opened["opens_left"]
+        screen.run_worker(self._prefetch(), group="prefetch", exclusive=True)
         return _Opened(self._gateway, opened["open_id"])
+
+    async def _prefetch(self) -> None:
+        """Fetch the sealed neighbours: opening them then waits for a key only."""
+        images = self._capability["images"]
+        near = [
+            str(images[place]["id"])
+            for place in (self._place + 1, self._place - 1)
+            if 0 <= place < len(images) and images[place]["ready"] and not images[place]["fetched"]
+        ]
+        if near:
+            with contextlib.suppress(GatewayError):
+                await self._gateway.call(
+                    "fetch", Fetch(capability=self._capability["id"], images=near)
+                )
 
     async def close(self) -> None:
         """Drop the pixels of the open."""
         if self._open_id is not None:
             open_id, self._open_id = self._open_id, None
-            await self._gateway.call("close_open", CloseOpen(open_id=open_id))
+            # A node that was locked or is gone holds no pixels.
+            with contextlib.suppress(GatewayError):
+                await self._gateway.call("close_open", CloseOpen(open_id=open_id))
 
 
 class _Opened:

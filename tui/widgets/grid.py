@@ -19,13 +19,15 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from tui.pictures.strips import Box
+from tui.pictures.strips import Box, Lines
 from tui.text import fit
 from tui.widgets.pages import Row
 from tui.widgets.rows import MOVING, Failed, Listing
 
-_BATCH: Final = 12
+_BATCH: Final = 32
 """Thumbnails asked for at once: the first appear soon, the rest cost few calls."""
+_SCREENS_KEPT: Final = 3
+"""Screens of drawn thumbnails kept where that is more: what is seen, and a page either way."""
 _KEPT: Final = 200
 """Drawn thumbnails kept, of some 100 kB each; more only where more are seen at once."""
 
@@ -50,8 +52,11 @@ SIZES: Final = (CellSize("small", 16, 7), CellSize("medium", 24, 10), CellSize("
 class Thumbnails(Protocol):
     """Gives drawn thumbnails."""
 
-    async def strips(self, rows: list[Row], box: Box) -> dict[Hashable, list[Strip]]:
-        """Return the lines of the thumbnails of rows by key; those without one are left out."""
+    async def drawn(self, rows: list[Row], box: Box) -> dict[Hashable, Lines]:
+        """Return the thumbnails of rows by key, fitted into a box; those without are left out."""
+
+    def drop(self, lines: Lines | None) -> None:
+        """Let go of a thumbnail that is kept no more."""
 
 
 class Grid(Listing):
@@ -100,13 +105,18 @@ class Grid(Listing):
         self._name_of = name_of
         self._words_of = words_of
         self._zoom = 0
-        self._drawn: OrderedDict[tuple[Hashable, int], list[Strip] | None] = OrderedDict()
-        """(key, size) to lines; None: there is no thumbnail."""
-        self._wanted: dict[tuple[Hashable, int], Row] = {}
+        self._drawn: OrderedDict[tuple[Hashable, int], Lines | None] = OrderedDict()
+        """(key, size) to a thumbnail; None: there is none."""
+        self._wanted = False
+        """A thumbnail that is seen was asked for and has not come."""
+        self._gaps = False
+        """A row that is seen was asked for and has not come."""
         self._drawing: asyncio.Task[None] | None = None
         self._covered = False
         self._generation = 0
         """Of drawn thumbnails: what was begun before `forget` is not kept."""
+        self._looked_at = 0
+        """The first row seen when the rows beyond were drawn last: which way a person goes."""
 
     # Layout ---------------------------------------------------------------------------------------
 
@@ -171,9 +181,16 @@ class Grid(Listing):
     def forget(self) -> None:
         """Drop every drawn thumbnail, those under way too."""
         self._generation += 1
+        for lines in self._drawn.values():
+            self._thumbnails.drop(lines)
         self._drawn.clear()
-        self._wanted.clear()
+        self._wanted = False
         self.refresh()
+
+    def on_unmount(self) -> None:
+        """Hold no thumbnail."""
+        super().on_unmount()
+        self.forget()
 
     @property
     def drawn(self) -> int:
@@ -185,56 +202,91 @@ class Grid(Listing):
         """Every thumbnail that is seen is drawn."""
         return self.pages.loaded and not self._wanted and self._drawing is None
 
-    def _lines(self, row: Row) -> list[Strip] | None:
+    def _thumbnail(self, row: Row) -> tuple[bool, Lines | None]:
+        """Return whether a thumbnail has come, and it; what has not is asked for."""
         name = (self.pages.key(row), self._zoom)
         if name in self._drawn:
             self._drawn.move_to_end(name)
-            return self._drawn[name]
-        if not self._covered:
-            self._wanted[name] = row
-            if self._drawing is None:
-                self._drawing = asyncio.create_task(self._draw_wanted())
-        return None
+            return True, self._drawn[name]
+        self._wanted = True
+        self._begin()
+        return False, None
+
+    def _begin(self) -> None:
+        if self._drawing is None and not self._covered and self.is_attached:
+            self._drawing = asyncio.create_task(self._draw_wanted())
 
     async def _draw_wanted(self) -> None:
-        """Draw what is wanted, what was asked for last first: that is what is seen now."""
+        """Draw what is seen, from the top; then what would be seen a page further."""
         try:
             # One turn of the loop gathers the whole screen.
             await asyncio.sleep(0)
-            while self._wanted and self.is_attached:
-                names = [one for one in reversed(self._wanted) if one[1] == self._zoom][:_BATCH]
-                if not names:
-                    self._wanted.clear()
+            while self.is_attached and not self._covered:
+                seen = self._rows(self._first_seen, self._count_seen)
+                self._wanted = False
+                missing = self._missing(seen)
+                await self._draw((missing or self._missing(self._ahead()))[:_BATCH])
+                if missing:
+                    self.refresh()
+                elif not self._wanted and not self._missing(self._ahead()):
                     break
-                rows = [self._wanted.pop(one) for one in reversed(names)]
-                generation = self._generation
-                try:
-                    found = await self._thumbnails.strips(rows, self.cell.box)
-                except Exception as error:  # noqa: BLE001  the screen says what went wrong
-                    # Not kept as having none: they are asked for again when they are seen again.
-                    self._wanted.clear()
-                    self.post_message(Failed(self, error))
-                    return
-                if generation != self._generation:
-                    continue
-                for name in names:
-                    self._drawn[name] = found.get(name[0])
-                seen = self.columns * (self.lines_seen // self.cell.rows + 2)
-                while len(self._drawn) > max(_KEPT, 2 * seen):
-                    self._drawn.popitem(last=False)
-                # What has been scrolled away is not worth drawing.
-                visible = {self.pages.key(row) for row in self._seen()}
-                for name in [one for one in self._wanted if one[0] not in visible]:
-                    del self._wanted[name]
-                self.refresh()
+        except Exception as error:  # noqa: BLE001  the screen says what went wrong
+            # Not kept as having none: they are asked for again when they are seen again.
+            self._wanted = False
+            self.post_message(Failed(self, error))
         finally:
             self._drawing = None
 
-    def _seen(self) -> list[Row]:
-        first = round(self.scroll_y) // self.cell.rows * self.columns
-        count = self.columns * (self.lines_seen // self.cell.rows + 2)
+    async def _draw(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        zoom, generation = self._zoom, self._generation
+        found = await self._thumbnails.drawn(rows, self.cell.box)
+        if generation != self._generation:
+            for lines in found.values():
+                self._thumbnails.drop(lines)
+            return
+        for row in rows:
+            name = self.pages.key(row)
+            self._drawn[name, zoom] = found.get(name)
+        while len(self._drawn) > max(_KEPT, _SCREENS_KEPT * self._count_seen):
+            _, gone = self._drawn.popitem(last=False)
+            self._thumbnails.drop(gone)
+
+    def _missing(self, rows: list[Row]) -> list[Row]:
+        return [row for row in rows if (self.pages.key(row), self._zoom) not in self._drawn]
+
+    def _ahead(self) -> list[Row]:
+        """Return the rows of the next page in the direction of the last one."""
+        first, count = self._first_seen, self._count_seen
+        back = first < self._looked_at
+        return self._rows(max(0, first - count) if back else first + count, count)
+
+    @property
+    def _first_seen(self) -> int:
+        return round(self.scroll_y) // self.cell.rows * self.columns
+
+    @property
+    def _count_seen(self) -> int:
+        return self.columns * (self.lines_seen // self.cell.rows + 1)
+
+    def _rows(self, first: int, count: int) -> list[Row]:
         rows = (self.pages.row(index) for index in range(first, min(self.total, first + count)))
         return [row for row in rows if row is not None]
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Know which way a person goes."""
+        super().watch_scroll_y(old_value, new_value)
+        if old_value != new_value:
+            self._looked_at = round(old_value) // self.cell.rows * self.columns
+            self._begin()
+
+    def _page_came(self) -> None:
+        # A page that was fetched ahead changes nothing that is seen.
+        if self.pages.moved or self._gaps:
+            self._gaps = False
+            super()._page_came()
+        self._begin()
 
     # Drawing --------------------------------------------------------------------------------------
 
@@ -255,6 +307,7 @@ class Grid(Listing):
         width = self.cell.columns
         row = self.pages.row(index)
         if row is None:
+            self._gaps = True
             return Strip([Segment(fit("…" if inside == 0 else "", width), plain)], width)
         text = inside - self.cell.box.rows
         if text < 0:
@@ -262,7 +315,7 @@ class Grid(Listing):
         if text == 0:
             return self._name_line(row, width, index == self.cursor, plain)
         style = self.get_component_rich_style("grid--dim")
-        return Strip([Segment(fit(self._words_of(row), width - 1) + " ", style)], width)
+        return Strip([Segment(fit(f" {self._words_of(row)}", width - 1) + " ", style)], width)
 
     def _name_line(self, row: Row, width: int, cursor: bool, plain: Style) -> Strip:
         marked = self.pages.is_marked(row)
@@ -279,14 +332,23 @@ class Grid(Listing):
     def _picture_line(self, row: Row, inside: int, width: int, plain: Style) -> Strip:
         box = self.cell.box
         if not self._covered:
-            lines = self._lines(row)
-            if lines is not None:
-                above = (box.rows - len(lines)) // 2
-                if above <= inside < above + len(lines):
-                    return Strip.join(
-                        [lines[inside - above], Strip([Segment(" ", plain)], 1)]
-                    ).apply_style(Style(bgcolor=plain.bgcolor))
+            come, lines = self._thumbnail(row)
+            if come and lines is None:
                 return Strip([Segment(" " * width, plain)], width)
+            if lines is not None:
+                above = (box.rows - len(lines.strips)) // 2
+                if not above <= inside < above + len(lines.strips):
+                    return Strip([Segment(" " * width, plain)], width)
+                left = (box.columns - lines.columns) // 2
+                right = width - left - lines.columns
+                return Strip(
+                    [
+                        *([Segment(" " * left, plain)] if left else ()),
+                        *lines.strips[inside - above],
+                        Segment(" " * right, plain),
+                    ],
+                    width,
+                )
         flat = self.get_component_rich_style("grid--flat")
         return Strip([Segment(" " * box.columns, flat), Segment(" ", plain)], width)
 

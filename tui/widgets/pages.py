@@ -40,6 +40,8 @@ class Pages:
         self.total = 0
         self.loaded = False
         """The first page of the source has come."""
+        self.moved = False
+        """Rows may stand elsewhere since the page that came last."""
         self.marks: dict[Hashable, Row] = {}
         """Marked rows by key, in the order they were marked."""
         self._came = came
@@ -66,6 +68,8 @@ class Pages:
 
     def row(self, index: int) -> Row | None:
         """Return a row; None, and fetch it, where it has not come."""
+        if index < 0:
+            return None
         number, place = divmod(index, PAGE_ROWS)
         page = self._pages.get(number)
         if page is None:
@@ -103,7 +107,8 @@ class Pages:
             self._failed(error)
             return
         self._coming.pop(number, None)
-        if anew or total != self.total:
+        self.moved = anew or total != self.total
+        if self.moved:
             # What was fetched before may stand elsewhere now.
             self._pages.clear()
         self._pages[number] = rows

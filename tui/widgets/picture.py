@@ -17,8 +17,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.pictures.strips import Box, pixel_strips
-from tui.pictures.terminal import Pictures
+from tui.pictures.painter import Painter
+from tui.pictures.strips import Box, Lines
+from tui.window import MOST_PIXELS, Window, why_none
 
 ZOOMS: Final = (1, 1.5, 2, 3, 4, 6, 8)
 _PAN: Final = 0.2
@@ -47,6 +48,7 @@ class PictureView(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "zoom(1)", "closer", show=False, id="picture.closer"),
         Binding("minus", "zoom(-1)", "farther", show=False, id="picture.farther"),
+        Binding("o", "window", "in a window", show=False, id="picture.window"),
         Binding("0", "zoom(0)", "whole", show=False, id="picture.whole"),
         Binding("left,h", "pan(-1,0)", "left", show=False, id="picture.left"),
         Binding("right,l", "pan(1,0)", "right", show=False, id="picture.right"),
@@ -70,30 +72,31 @@ class PictureView(Widget, can_focus=True):
             super().__init__()
             self.error = error
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, painter: Painter) -> None:
         super().__init__()
-        self._pictures = pictures
+        self._painter = painter
         self._picture: Picture | None = None
         self._words = ""
         self._zoom = 0
         self._centre = (0.5, 0.5)
         self._fitted: tuple[int, int, Pixels] | None = None
         """Box that the kept pixels were fitted into, and they."""
-        self._lines: list[Strip] = []
+        self._lines: Lines | None = None
+        self._window = Window()
         self._drawing: asyncio.Task[None] | None = None
         self._again = False
 
     # What is shown --------------------------------------------------------------------------------
 
     def show(self, picture: Picture | None, words: str = "") -> None:
-        """Show a picture whole, or words where there is none."""
+        """Show a picture whole, or words where there is none; a window of the last one closes."""
+        self._window.kill()
         self._picture = picture
         self._words = words
         self._zoom = 0
         self._centre = (0.5, 0.5)
         self._fitted = None
-        self._lines = []
-        self.refresh()
+        self._put(None)
         self._draw_soon()
 
     @property
@@ -104,7 +107,7 @@ class PictureView(Widget, can_focus=True):
     @property
     def drawn(self) -> bool:
         """There are lines of the picture, and none are being made."""
-        return bool(self._lines) and self._drawing is None
+        return self._lines is not None and self._drawing is None
 
     def action_zoom(self, by: int) -> None:
         """Come closer, go farther, or show the whole (0)."""
@@ -125,6 +128,29 @@ class PictureView(Widget, can_focus=True):
             )
             self._draw_soon()
 
+    async def action_window(self) -> None:
+        """Show the picture in a window of its own where there is a display, or close that."""
+        if self._window.is_open:
+            await self._window.close()
+            return
+        picture = self._picture
+        if picture is None:
+            return
+        if reason := why_none():
+            self.notify(reason, severity="warning", markup=False)
+            return
+        try:
+            pixels = await picture.fitted(*MOST_PIXELS)
+            if picture is self._picture:
+                await self._window.show(pixels.rgb, pixels.width, pixels.height)
+        except Exception as error:  # noqa: BLE001  the screen says what went wrong
+            self._window.kill()
+            self.notify(f"no window: {error}", severity="warning", markup=False)
+            return
+        if picture is not self._picture:
+            # Meanwhile it was closed, locked or revoked.
+            self._window.kill()
+
     # Drawing --------------------------------------------------------------------------------------
 
     def _draw_soon(self) -> None:
@@ -138,9 +164,9 @@ class PictureView(Widget, can_focus=True):
                 self._again = False
                 picture = self._picture
                 box = Box(self.size.width, self.size.height)
-                if self._pictures is Pictures.OFF:
+                if self._painter.off:
                     continue
-                room = box.pixels(self._pictures.blocks)
+                room = self._painter.room(box)
                 wide, high = round(room[0] * self.zoom), round(room[1] * self.zoom)
                 if self._fitted is None or self._fitted[:2] != (wide, high):
                     pixels = await picture.fitted(wide, high)
@@ -148,10 +174,11 @@ class PictureView(Widget, can_focus=True):
                         continue
                     self._fitted = (wide, high, pixels)
                 lines = await asyncio.to_thread(self._part, self._fitted[2], room, box)
-                if picture is self._picture:
-                    self._lines = lines
-                    self.refresh()
-                    self.post_message(self.Drawn())
+                if picture is not self._picture:
+                    self._painter.drop(lines)
+                    continue
+                self._put(lines)
+                self.post_message(self.Drawn())
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  the screen says what went wrong
@@ -159,7 +186,13 @@ class PictureView(Widget, can_focus=True):
         finally:
             self._drawing = None
 
-    def _part(self, pixels: Pixels, room: tuple[int, int], box: Box) -> list[Strip]:
+    def _put(self, lines: Lines | None) -> None:
+        """Show this instead of what is shown."""
+        self._painter.drop(self._lines)
+        self._lines = lines
+        self.refresh()
+
+    def _part(self, pixels: Pixels, room: tuple[int, int], box: Box) -> Lines:
         """Return the lines of the part that is seen."""
         width, height = min(room[0], pixels.width), min(room[1], pixels.height)
         left = round(self._centre[0] * pixels.width - width / 2)
@@ -170,19 +203,30 @@ class PictureView(Widget, can_focus=True):
         part = b"".join(
             rgb[3 * ((top + line) * pixels.width + left) :][: 3 * width] for line in range(height)
         )
-        return pixel_strips(part, width, height, box, self._pictures.blocks)
+        return self._painter.pixels(part, width, height, box)
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the picture, centred in the height; words where there is none."""
         width = self.size.width
         plain = self.get_component_rich_style("picture--plain")
-        above = (self.size.height - len(self._lines)) // 2
-        if self._lines and above <= y < above + len(self._lines):
-            return self._lines[y - above].adjust_cell_length(width, plain).apply_style(plain)
-        if not self._lines and self._words and y == self.size.height // 2:
-            style = self.get_component_rich_style("picture--words")
-            return Strip([Segment(self._words.center(width)[:width], style)], width)
-        return Strip([Segment(" " * width, plain)], width)
+        lines = self._lines
+        if lines is None:
+            if self._words and y == self.size.height // 2:
+                style = self.get_component_rich_style("picture--words")
+                return Strip([Segment(self._words.center(width)[:width], style)], width)
+            return Strip([Segment(" " * width, plain)], width)
+        above = max(0, (self.size.height - len(lines.strips)) // 2)
+        if not above <= y < above + len(lines.strips):
+            return Strip([Segment(" " * width, plain)], width)
+        left = max(0, (width - lines.columns) // 2)
+        right = max(0, width - left - lines.columns)
+        return Strip(
+            [
+                Segment(" " * left, plain),
+                *lines.strips[y - above],
+                Segment(" " * right, plain),
+            ]
+        )
 
     def on_resize(self, _event: events.Resize) -> None:
         """Draw for the new size."""
@@ -191,6 +235,7 @@ class PictureView(Widget, can_focus=True):
 
     def on_unmount(self) -> None:
         """Hold nothing of the picture."""
+        self._window.kill()
         self._picture = None
         self._fitted = None
-        self._lines = []
+        self._put(None)

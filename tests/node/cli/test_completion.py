@@ -119,7 +119,10 @@ async def test_names_and_ids_of_a_running_node_are_offered(served: Served) -> No
         "safelight open 5656 ": ["pier.jpg"],
     }
 
-    found = {line: await asyncio.to_thread(offered_by_node, served.environment, line) for line in expected}
+    found = {
+        line: await asyncio.to_thread(offered_by_node, served.environment, line)
+        for line in expected
+    }
 
     assert found == expected
 

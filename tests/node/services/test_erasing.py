@@ -199,7 +199,7 @@ async def test_a_member_keeps_what_is_in_use_and_gets_another_pseudonym(tmp_path
         told = await erase(alice, "bob")
 
         assert any("roster names them" in one for one in told["remains"])
-        assert any("1 capabilities" in one for one in told["remains"])
+        assert any("to them or from them: 1" in one for one in told["remains"])
         assert told["rewritten"] == 0
         assert "bob" not in str(await entries(alice))
         await bob.open(capability)

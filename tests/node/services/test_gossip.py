@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shutil
 from pathlib import Path
@@ -13,8 +14,11 @@ from node import dispatch
 from node.control.schema import AuditEvidence
 from node.errors import UnknownError, UnreachableError
 from node.services import witnessed
+from node.services.witnessing import Shown
 from node.vault.records import team as rows
+from protocol.audit.checkpoint import parse_checkpoint_untrusted
 from protocol.audit.equivocation import decode_evidence_untrusted, verify_evidence_untrusted
+from protocol.audit.note import split_note_untrusted
 from protocol.errors import Refused
 from protocol.messages import AddCheckpoint, Cosigned, FetchHeads, Heads
 from tests.attacks.mallory import Log, Mallory, enlisted, receive_grant, refused, show_two_histories
@@ -93,6 +97,24 @@ async def test_t08b_two_heads_of_one_size_shown_to_two_members_are_found_by_ever
             assert logged["detail"]["member"] == "mallory"
         await eventually(closed(to_bob))
         await eventually(closed(to_carol))
+
+
+async def test_two_heads_that_two_members_tell_at_once_are_both_looked_at(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+
+        async def known() -> bool:
+            return bob.node.membership.member(mallory.me) is not None
+
+        await eventually(known)
+        member = mallory.local.public
+        shown = [
+            Shown(parse_checkpoint_untrusted(split_note_untrusted(note)[0]), note)
+            for note in (log.head() for log in two_histories(mallory))
+        ]
+
+        await asyncio.gather(*(bob.node.witnessing.hear_of(member, one) for one in shown))
+
+        assert [one["kind"] for one in await alarms(bob)] == ["equivocation"]
 
 
 def closed(session: Any) -> Any:

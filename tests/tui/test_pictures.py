@@ -1,0 +1,325 @@
+"""Pictures on every kind of terminal: the ladder, what is sent, and what is taken back."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import pty
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image, ImageDraw
+from rich.cells import cell_len
+from rich.segment import Segment
+
+from node.cli.picture import Blocks, Depth, cells
+from node.imaging.made import made_pictures
+from tests.e2e.people import Cli
+from tests.tui.support import LARGE, opened
+from tui.pictures import kitty
+from tui.pictures.painter import Painter
+from tui.pictures.strips import Box, Lines, decoded, pixel_strips
+from tui.pictures.terminal import Pictures, ask_name, depth_of, is_known, pictures_of
+from tui.screens.library import LibraryScreen
+
+TRUE = {"COLORTERM": "truecolor"}
+
+
+# Which way ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "answered", "found"),
+    [
+        ({"TERM": "xterm-256color"}, "", Pictures.QUADRANTS),
+        ({"TERM": "xterm-256color"}, "XTerm(390)", Pictures.QUADRANTS),
+        ({"TERM": "xterm-kitty", **TRUE}, "", Pictures.KITTY),
+        ({"TERM": "xterm-ghostty", **TRUE}, "", Pictures.KITTY),
+        ({"TERM": "xterm-256color", **TRUE}, "kitty(0.35.2)", Pictures.KITTY),
+        ({"TERM": "xterm-256color", **TRUE}, "ghostty 1.1.0", Pictures.KITTY),
+        # A picture's number is a colour: where colours are changed on the way it would be another.
+        ({"TERM": "xterm-kitty"}, "", Pictures.SEXTANTS),
+        ({"TERM": "xterm-kitty", "NO_COLOR": "1", **TRUE}, "", Pictures.SEXTANTS),
+        ({"TERM": "foot"}, "", Pictures.SEXTANTS),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "7200"}, "", Pictures.SEXTANTS),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "5202"}, "", Pictures.QUADRANTS),
+        ({"TERM": "xterm-256color"}, "WezTerm 20240203", Pictures.SEXTANTS),
+        # A multiplexer draws what it knows, whatever terminal it was begun in.
+        ({"TERM": "tmux-256color", "TMUX": "x", "KITTY_WINDOW_ID": "1"}, "", Pictures.QUADRANTS),
+        ({"TERM": "linux"}, "", Pictures.HALVES),
+        ({"TERM": "dumb"}, "", Pictures.OFF),
+        # A setting wins over all of it.
+        ({"TERM": "xterm-kitty", "SAFELIGHT_PICTURES": "off"}, "kitty", Pictures.OFF),
+        ({"TERM": "tmux", "TMUX": "x", "SAFELIGHT_PICTURES": "kitty"}, "", Pictures.KITTY),
+        ({"TERM": "linux", "SAFELIGHT_PICTURES": "nonsense"}, "", Pictures.HALVES),
+    ],
+)
+def test_the_sharpest_way_that_a_terminal_has(
+    environment: dict[str, str], answered: str, found: Pictures
+) -> None:
+    assert pictures_of(environment, answered) is found
+
+
+def test_colours_are_as_many_as_the_terminal_has() -> None:
+    assert depth_of(TRUE) is Depth.TRUE
+    assert depth_of({}) is Depth.PALETTE
+    assert depth_of({"SAFELIGHT_COLOURS": "true"}) is Depth.TRUE
+    assert depth_of({**TRUE, "SAFELIGHT_COLOURS": "256"}) is Depth.PALETTE
+    assert depth_of({**TRUE, "NO_COLOR": "1"}) is Depth.GREY
+
+
+def test_a_terminal_is_asked_only_where_nothing_else_tells() -> None:
+    assert not is_known({"TERM": "xterm-256color"})
+    assert is_known({"TERM": "xterm-256color", "SAFELIGHT_PICTURES": "halves"})
+    assert is_known({"TERM": "xterm-256color", "TMUX": "x"})
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[int, int]]:
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_terminal_tells_its_name(line: tuple[int, int]) -> None:
+    ours, theirs = line
+
+    def answer() -> None:
+        asked = b""
+        while not asked.endswith(b"\x1b[c"):
+            asked += os.read(ours, 64)
+        os.write(ours, b"\x1bP>|kitty(0.35.2)\x1b\\\x1b[?62;c")
+
+    terminal = threading.Thread(target=answer)
+    terminal.start()
+    assert ask_name(theirs) == "kitty(0.35.2)"
+    terminal.join()
+
+
+def test_a_terminal_that_does_not_tell_has_no_name(line: tuple[int, int]) -> None:
+    assert ask_name(line[1]) == ""
+
+
+def test_what_a_terminal_answers_is_never_more_than_a_name(line: tuple[int, int]) -> None:
+    os.write(line[0], b"\x1bP>|evil\x1b]52;c;ZXZpbA==\x07\x1b\\\x1b[?62;c")
+    assert ask_name(line[1]) == ""
+
+
+# Cells --------------------------------------------------------------------------------------------
+
+
+def picture(size: tuple[int, int]) -> Image.Image:
+    (_, data), *_ = made_pictures(1, (640, 427))
+    whole = Image.open(io.BytesIO(data)).convert("RGB")
+    # A sky has no edges: these are at every angle.
+    pen = ImageDraw.Draw(whole)
+    for number in range(9):
+        pen.line((40 * number, 0, 640 - 90 * number, 427), (20 * number, 30, 60), 9)
+        pen.ellipse((70 * number, 50, 70 * number + 48, 140), (240, 25 * number, 90))
+    return whole.resize(size, Image.Resampling.BOX)
+
+
+QUADRANTS = dict(
+    zip(" ▗▖▄▝▐▞▟", (0b0000, 0b1000, 0b0100, 0b1100, 0b0010, 0b1010, 0b0110, 0b1110), strict=True)
+)
+
+
+def parts_of(glyph: str, blocks: Blocks) -> tuple[int, int, int]:
+    """Return across, down and the pattern of a glyph."""
+    if blocks is Blocks.HALVES:
+        return 1, 2, 0b10
+    if blocks is Blocks.QUADRANTS:
+        return 2, 2, QUADRANTS[glyph]
+    if glyph in " ▌▐":
+        return 2, 3, {" ": 0, "▌": 0b010101, "▐": 0b101010}[glyph]
+    number = ord(glyph) - 0x1FB00 + 1
+    number += number >= 0b010101
+    return 2, 3, number + (number >= 0b101010)
+
+
+def psnr(blocks: Blocks) -> float:
+    """Return how near a made picture comes to itself through cells, in decibels."""
+    columns, rows = 60, 20
+    whole = picture((columns * 12, rows * 24))
+    size = (columns, rows * 2) if blocks is Blocks.HALVES else (columns * 2, rows * 4)
+    small = whole.resize(size, Image.Resampling.BOX)
+    shown = Image.new("RGB", whole.size)
+    for row, line in enumerate(cells(small.tobytes(), *size, blocks)):
+        for column, (back, front, glyph) in enumerate(line):
+            across, down, pattern = parts_of(glyph, blocks)
+            for part in range(across * down):
+                wide, high = 12 // across, 24 // down
+                left, top = column * 12 + part % across * wide, row * 24 + part // across * high
+                shown.paste(
+                    front if pattern >> part & 1 else back, (left, top, left + wide, top + high)
+                )
+    error = sum(
+        (one - other) ** 2 for one, other in zip(shown.tobytes(), whole.tobytes(), strict=True)
+    ) / (3 * whole.width * whole.height)
+    return 10 * math.log10(255 * 255 / error)
+
+
+def test_more_parts_of_a_cell_come_nearer_to_the_picture() -> None:
+    halves, quadrants, sextants = map(psnr, (Blocks.HALVES, Blocks.QUADRANTS, Blocks.SEXTANTS))
+    assert halves + 0.3 < quadrants < sextants
+
+
+def test_a_cell_of_six_parts_is_the_letter_of_those_parts() -> None:
+    black, white = (0, 0, 0), (255, 255, 255)
+    for pattern in range(2, 63, 2):
+        # Twelve pixels high, so that each of the three rows of parts is whole pixels.
+        rows = [pattern >> (row // 4 * 2) & 3 for row in range(12)]
+        tall = Image.new("RGB", (2, 12))
+        for at, bits in enumerate(rows):
+            for side in (0, 1):
+                tall.putpixel((side, at), white if bits >> side & 1 else black)
+        cell = tall.resize((2, 4), Image.Resampling.BOX)
+        ((back, front, glyph),) = next(cells(cell.tobytes(), 2, 4, Blocks.SEXTANTS))
+        assert parts_of(glyph, Blocks.SEXTANTS)[2] == pattern, bin(pattern)
+        assert sum(back) < sum(front)
+
+
+def test_a_picture_of_sextants_looks_as_it_did() -> None:
+    small = picture((24, 32))
+    lines = pixel_strips(small.tobytes(), 24, 32, Box(12, 8), Blocks.SEXTANTS)
+    assert [strip.text for strip in lines.strips] == GOLDEN
+
+
+@pytest.mark.parametrize("blocks", Blocks)
+@pytest.mark.parametrize(
+    ("depth", "allowed"),
+    [
+        (Depth.TRUE, r"[34]8;2;\d+;\d+;\d+"),
+        (Depth.PALETTE, r"[34]8;5;\d+"),
+        (Depth.GREY, r"[34]8;5;(16|231|23[2-9]|24\d|25[0-5])"),
+    ],
+)
+def test_only_colours_that_the_terminal_has_are_sent(
+    blocks: Blocks, depth: Depth, allowed: str
+) -> None:
+    small = picture((24, 32))
+    lines = pixel_strips(small.tobytes(), 24, 32, Box(24, 16), blocks, depth)
+    for strip in lines.strips:
+        assert strip.cell_length == lines.columns == sum(cell_len(one.text) for one in strip)
+        for segment in strip:
+            assert segment.style is not None
+            sent = segment.style.render("x")
+            assert re.fullmatch(rf"\x1b\[{allowed}(;{allowed})?mx\x1b\[0m", sent), sent
+
+
+def test_what_is_no_thumbnail_is_refused() -> None:
+    for data in (b"", b"\xff\xd8\xff", b"GIF89a" + bytes(40)):
+        with pytest.raises(ValueError, match="thumbnail"):
+            decoded(data, (30, 20))
+
+
+# kitty --------------------------------------------------------------------------------------------
+
+
+def sent_by(inside: bool) -> tuple[list[str], kitty.Held]:
+    sent: list[str] = []
+    return sent, kitty.Held(sent.append, {"TMUX": "x"} if inside else {})
+
+
+def test_pixels_travel_inside_the_sequence_and_in_no_other_way() -> None:
+    sent, held = sent_by(inside=False)
+    small = picture((300, 200))
+    lines = held.place(small.tobytes(), 300, 200, Box(30, 10))
+
+    sequences = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", "".join(sent))
+    assert "".join(sent) == "".join(f"\x1b_G{keys};{data}\x1b\\" for keys, data in sequences)
+    assert len(sequences) > 1
+    ways = [key for keys, _ in sequences for key in keys.split(",") if key.startswith("t=")]
+    assert ways == ["t=d"]
+    assert all(len(data) <= 4096 for _, data in sequences)
+    assert [keys.rpartition("m=")[2] for keys, _ in sequences] == ["1"] * (len(sequences) - 1) + [
+        "0"
+    ]
+    assert len(lines.strips) == 10
+    assert lines.columns == 30
+
+
+def test_where_a_picture_stands_each_cell_tells_its_place() -> None:
+    sent, held = sent_by(inside=False)
+    lines = held.place(bytes(3 * 40 * 40), 40, 40, Box(4, 2))
+    number = int(re.findall(r"i=(\d+)", sent[0])[0])
+    for row, strip in enumerate(lines.strips):
+        for column, segment in enumerate(strip):
+            assert segment.text == "\U0010eeee" + kitty.MARKS[row] + kitty.MARKS[column]
+            assert cell_len(segment.text) == 1
+            assert segment.style is not None
+            assert segment.style.color is not None
+            told = segment.style.color.get_truecolor()
+            assert told.red << 16 | told.green << 8 | told.blue == number
+    assert len(set(kitty.MARKS)) == len(kitty.MARKS) >= 240
+
+
+def test_what_is_dropped_the_terminal_forgets() -> None:
+    sent, held = sent_by(inside=False)
+    numbers = [held.place(bytes(300), 10, 10, Box(2, 2)).image for _ in range(3)]
+    assert len(set(numbers)) == 3
+    sent.clear()
+    held.drop(numbers[0])
+    held.drop(numbers[0])
+    assert sent == [f"\x1b_Ga=d,d=I,q=2,i={numbers[0]}\x1b\\"]
+    held.drop_all()
+    assert sorted(sent[1:]) == sorted(f"\x1b_Ga=d,d=I,q=2,i={one}\x1b\\" for one in numbers[1:])
+
+
+def test_through_a_multiplexer_what_it_would_take_is_wrapped() -> None:
+    sent, held = sent_by(inside=True)
+    lines = held.place(bytes(300), 10, 10, Box(2, 2))
+    held.drop(lines.image)
+    for one in sent:
+        assert one.startswith("\x1bPtmux;\x1b\x1b_G")
+        assert one.endswith("\x1b\x1b\\\x1b\\")
+
+
+async def test_the_terminal_holds_only_what_the_grid_holds(alice: Cli) -> None:
+    async with opened(alice, LARGE) as screen:
+        sent: list[str] = []
+        app = screen.app
+        await screen.settled()
+        page = screen.page
+        assert isinstance(page, LibraryScreen)
+        await screen.until(lambda: page.grid.settled)
+        painter = Painter(Pictures.KITTY, Depth.TRUE, sent.append)
+        app.painter = painter
+        page.grid._thumbnails._painter = painter  # type: ignore[attr-defined]
+        page.grid.forget()
+        await screen.until(lambda: page.grid.drawn == 12 and page.grid.settled)
+        placed = set(re.findall(r"a=T,[^;]*i=(\d+)", "".join(sent)))
+        assert len(placed) == 12
+        assert "\U0010eeee" in screen.text
+        page.grid.forget()
+        assert placed <= set(re.findall(r"a=d,d=I,q=2,i=(\d+)", "".join(sent)))
+        await screen.until(lambda: page.grid.drawn == 12 and page.grid.settled)
+    everything = "".join(sent)
+    placed = set(re.findall(r"a=T,[^;]*i=(\d+)", everything))
+    assert placed == set(re.findall(r"a=d,d=I,q=2,i=(\d+)", everything))
+    assert not re.search(r"[_,]t=[fts]", everything)
+
+
+def test_lines_of_a_picture_are_cut_only_between_cells() -> None:
+    _, held = sent_by(inside=False)
+    strip = held.place(bytes(3 * 40 * 20), 40, 20, Box(4, 1)).strips[0]
+    left, right = strip.divide([2, 4])
+    assert [len(list(one)) for one in (left, right)] == [2, 2]
+    assert isinstance(next(iter(left)), Segment)
+    assert isinstance(Lines((strip,), 4).image, int)
+
+
+GOLDEN: list[str] = [
+    "🬱🬻🬫🬵🬵🬞🬹🬱🬱🬱🬭🬭",
+    "🬱▐🬵🬉🬦▐▐▐🬉▐▐▐",
+    "🬵🬉🬱▐🬏🬱🬱🬷🬵🬏🬉🬷",
+    "🬵🬹🬵🬹🬳🬱🬭🬷🬱🬱🬚🬋",
+    "🬭🬵🬭🬞🬏🬃🬁🬭🬭🬭🬹🬹",
+    "🬵🬅▐▐🬞🬭🬱🬻🬹🬹🬹🬹",
+    "🬻🬵🬵🬏🬭🬭🬵🬹🬹🬁🬹🬹",
+    "🬘🬞🬷▐🬁▐🬔     ",
+]
