@@ -33,7 +33,7 @@ def environment_of(folder: Path, more: Mapping[str, str] | None = None) -> dict[
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("SAFELIGHT_", "TEXTUAL", "TMUX"))
-        and name not in {"NO_COLOR", "COLORFGBG"}
+        and name not in {"NO_COLOR", "COLORFGBG", "COLUMNS", "LINES"}
     }
     return {
         **kept,

@@ -63,7 +63,7 @@ def test_from_nothing_to_a_verified_log(
         assert bob.refused("open", capability) == (3, "revoked")
         _verify(screen)
         screen.press("q")
-        screen.until("3 pictures")
+        screen.until("Library")
         screen.press("q")
         screen.until("it left with 0")
     assert [one["event"] for one in alice.do("audit", "log")["entries"]].count("revoked") == 1

@@ -45,7 +45,7 @@ class Page(Screen[None]):
     DEFAULT_CSS = """
     Page { layout: vertical; background: $background; }
     Page > .body { height: 1fr; }
-    Page .sentence { padding: 1 2; color: $foreground; height: auto; display: none; }
+    Page .sentence { padding: 1 2; color: $foreground; width: 100%; height: auto; display: none; }
     Page.bare .sentence { display: block; }
     Page.bare .content { display: none; }
     """

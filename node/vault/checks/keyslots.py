@@ -78,7 +78,8 @@ def _check_unused(slot: Slot, expected: _Expected) -> list[Problem]:
         return [_problem(slot.number, "does not authenticate; no capability uses it")]
     if slot.capability_id in expected.ended:
         picture = expected.pictures[slot.capability_id]
-        message = "still holds the secret of a capability that is over"
+        # The capability's name tells it from another that has the slot at the second look.
+        message = f"still holds the secret of {slot.capability_id.hex()[:8]}, which is over"
         return [_problem(slot.number, message, picture, code="keyslot_left")]
     return []
 

@@ -149,7 +149,7 @@ def test_a_real_node_is_looked_at_stopped_unlocked_and_locked(
         run("node", "stop", environment=environment)
 
     of_a_node = {"memory", "decoding"}
-    of_an_open_vault = {"clock", "team", "log"}
+    of_an_open_vault = {"clock", "team", "log", "own log"}
     checks = [
         {one["check"] for one in ran.document["checks"]} for ran in (stopped, locked, unlocked)
     ]

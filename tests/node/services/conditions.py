@@ -42,7 +42,7 @@ async def alone(folder: Path, name: str = "alice") -> AsyncIterator[Person]:
         await imaging.close()
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 45.0) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():

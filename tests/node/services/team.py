@@ -125,7 +125,7 @@ class Person:
         capabilities: list[dict[str, Any]] = result["capabilities"]
         return capabilities
 
-    async def wait_ready(self, capability: str, *, seconds: float = 15.0) -> dict[str, Any]:
+    async def wait_ready(self, capability: str, *, seconds: float = 45.0) -> dict[str, Any]:
         """Return a held capability once every picture of it is ready."""
 
         async def ready() -> dict[str, Any] | None:
@@ -204,7 +204,7 @@ class Person:
         self.node = await start_node(self.home, self.clock, self.imaging)
 
 
-async def eventually(condition: Callable[[], Awaitable[T | None]], *, seconds: float = 15.0) -> T:
+async def eventually(condition: Callable[[], Awaitable[T | None]], *, seconds: float = 45.0) -> T:
     """Return what condition gives once it is true."""
     async with asyncio.timeout(seconds):
         while not (found := await condition()):
