@@ -7,6 +7,7 @@ Never here: what one screen does, or a call that belongs to one.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -125,6 +126,8 @@ class SafelightApp(App[int]):
         self.push_screen("library")
         # The frame is on the screen first.
         self.call_after_refresh(self.gateway.start)
+        # What is loaded now stays: looking through it for garbage would hold the screen.
+        self.call_after_refresh(gc.freeze)
         for problem in self.problems:
             self.notify(problem, severity="warning", markup=False)
 

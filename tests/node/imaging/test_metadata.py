@@ -221,6 +221,8 @@ def test_the_trapped_samples_give_up_their_groups(
         (34675, srgb_profile(), {"icc"}),
         (65_000, "private", {"exif"}),
     ],
+    # A made profile tells when it was made: as a name it would be another in each process.
+    ids=["description", "xmp", "iptc", "photoshop", "profile", "private"],
 )
 def test_each_tag_of_a_tiff_has_its_group(tag: int, value: str | bytes, expected: set[str]) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
