@@ -93,7 +93,7 @@ async def test_row_28_a_relay_that_corrupts_prefetched_bytes_burns_no_open(
         await bob.wait_ready(granted["id"])
         await alice.node.membership.remove_addresses(bob.me)
         await _only_by(relay, bob, alice)
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
         flipped = 0
 
         def flip(data: bytes) -> bytes:
@@ -187,7 +187,7 @@ async def test_row_11_a_node_that_moved_is_believed_by_its_key_and_not_by_its_ad
         )
         await _cut(bob, alice)
 
-        link = await bob.node.peering.reach(alice.me, 10)
+        link = await bob.node.peering.reach(alice.me, 45)
 
         assert link.member.fingerprint == alice.me
         assert link.session.remote[1] == relay.port
@@ -234,6 +234,6 @@ async def test_row_11_addresses_that_lead_nowhere_end_no_dialling(
         await bob.node.membership.add_addresses(alice.me, known[alice.me], source="welcome")
         await _cut(bob, alice)
 
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
 
         assert "fault" not in capfd.readouterr().err

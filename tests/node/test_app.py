@@ -97,7 +97,7 @@ async def friend(folder: Path, app: App) -> AsyncIterator[Person]:
             name="bob", home=app._home, clock=ShiftedClock(), imaging=imaging, node=node_of(app)
         )
         await join(alice, inside)
-        await alice.node.peering.reach(inside.me, 10)
+        await alice.node.peering.reach(inside.me, 45)
         yield alice
     finally:
         await alice.node.close()

@@ -170,7 +170,7 @@ class Person:
     ) -> Released | str:
         """Send one open request as a protocol client would; return the release or the reason."""
         row = await self.node.receiving.resolve(capability)
-        link = await self.node.peering.reach(issuer or row.issuer, 10)
+        link = await self.node.peering.reach(issuer or row.issuer, 45)
         open_id = open_id or system_entropy(16)
         fields: dict[str, Any] = {
             "capability_hash": manifest.capability_hash,
@@ -266,7 +266,7 @@ async def team(folder: Path, *names: str) -> AsyncIterator[list[Person]]:
         for person in others:
             await join(first, person)
         for person in others:
-            await person.node.peering.reach(first.me, 10)
+            await person.node.peering.reach(first.me, 45)
         yield people
     finally:
         for person in people:

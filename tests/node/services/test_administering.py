@@ -240,7 +240,7 @@ async def test_somebody_is_added_once_enough_have_signed(tmp_path: Path) -> None
             assert (done["pending"], done["version"]) == (False, version + 1)
             assert await alice.node.membership.admit(person, "editor", []) == "member"
             await carol.node.membership.join(welcome, format_fingerprint(alice.me))
-            await carol.node.peering.reach(alice.me, 10)
+            await carol.node.peering.reach(alice.me, 45)
         finally:
             await carol.node.close()
 

@@ -212,7 +212,7 @@ async def test_a_receipt_that_comes_again_is_taken_and_logged_once(tmp_path: Pat
             holder=bob.node.context.identity,
             team_id=bob.node.membership.team_id,
         )
-        link = await bob.node.peering.reach(alice.me, 10)
+        link = await bob.node.peering.reach(alice.me, 45)
 
         for _ in range(3):
             answer = await link.session.request(
@@ -267,7 +267,7 @@ async def test_a_member_without_an_address_is_unreachable_and_gets_it_when_it_ha
         try:
             await alice.node.membership.remove_addresses(bob.me)
             await join(alice, carol)
-            await carol.node.peering.reach(alice.me, 10)
+            await carol.node.peering.reach(alice.me, 45)
             await bob.node.peering.ping(alice.me)
             await until(lambda: bob.node.membership.member(carol.me) is not None)
             (image,) = await bob.import_pictures(1)
@@ -298,7 +298,7 @@ async def test_a_capability_for_another_is_refused_by_who_gets_it(tmp_path: Path
             )
         )[0]
 
-        link = await alice.node.peering.reach(carol.me, 10)
+        link = await alice.node.peering.reach(carol.me, 45)
         with pytest.raises(Refused) as refused:
             await link.session.request(Deliver(sealed=body))
 

@@ -128,6 +128,6 @@ async def test_who_was_removed_can_be_added_again(tmp_path: Path) -> None:
         assert bob.node.membership.version == alice.node.membership.version == 4
         assert bob.node.membership.role_of(bob.me) == "reviewer"
         assert bob.node.membership.notice() is None
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
         resolved = alice.node.membership.resolve(format_fingerprint(bob.me), former=True)
         assert resolved.name == "bob"

@@ -397,7 +397,7 @@ async def test_a_guest_learns_no_name_unless_the_sharer_says_so(tmp_path: Path) 
         guest = await new_person(tmp_path, "guest", alice.imaging)
         try:
             await join(alice, guest, "guest")
-            await guest.node.peering.reach(alice.me, 10)
+            await guest.node.peering.reach(alice.me, 45)
             image = await imported(
                 alice, landscape(), name="Ann in Paris.jpg", classification="public"
             )

@@ -235,7 +235,7 @@ async def test_a_holder_who_claims_to_have_seen_what_was_not_revoked_is_refused(
             holder=bob.node.context.identity,
             team_id=bob.node.membership.team_id,
         )
-        link = await bob.node.peering.reach(alice.me, 10)
+        link = await bob.node.peering.reach(alice.me, 45)
 
         with pytest.raises(Refused):
             await link.session.request(DeliverStatement(statement="receipt", signed=signed))

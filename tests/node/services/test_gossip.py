@@ -191,7 +191,7 @@ async def test_heads_of_an_honest_log_that_peers_hold_of_other_sizes_are_no_alar
 ) -> None:
     async with team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
         await bob.node.membership.add_addresses(carol.me, carol.node.addresses(), source="added")
-        await bob.node.peering.reach(carol.me, 10)
+        await bob.node.peering.reach(carol.me, 45)
         for number in range(4):
             await alice.import_pictures(1, size=(40 + number, 30))
             await bob.node.peering.ping(alice.me)
@@ -295,7 +295,7 @@ async def test_t17_a_copied_disk_is_found_where_the_heads_of_both_meet(tmp_path:
         shutil.copytree(carol.home, tmp_path / "copy")
         carol.node = await start_node(carol.home, carol.clock, carol.imaging)
         await carol.import_pictures(2)
-        await carol.node.peering.reach(alice.me, 10)
+        await carol.node.peering.reach(alice.me, 45)
 
         async def covered() -> bool:
             return bool((await carol.node.witnessed.describe())["unwitnessed"] == 0)

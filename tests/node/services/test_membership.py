@@ -107,7 +107,7 @@ async def test_a_welcome_is_looked_at_before_it_is_joined_by(strangers: list[Per
     assert bob.node.membership.role_of(bob.me) == "reviewer"
     assert (await bob.node.membership.join(sealed, mine))["joined"]
     assert bob.node.membership.version == 2
-    await bob.node.peering.reach(alice.me, 10)
+    await bob.node.peering.reach(alice.me, 45)
 
 
 async def test_no_damaged_or_outdated_welcome_or_identity_file_is_taken(
@@ -187,7 +187,7 @@ async def test_people_added_at_once_are_all_in_one_history(strangers: list[Perso
     assert alice.node.membership.version == 3
     for person, one in zip((bob, carol), sealed, strict=True):
         await person.node.membership.join(one, format_fingerprint(alice.me))
-        await person.node.peering.reach(alice.me, 10)
+        await person.node.peering.reach(alice.me, 45)
     assert len(await alice.events("member_added")) == 3
 
 
@@ -203,7 +203,7 @@ async def test_the_team_is_the_same_after_a_restart(tmp_path: Path) -> None:
             before.team_id,
             before.version,
         )
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
 
 
 async def test_versions_from_a_peer_are_taken_in_order_and_only_genuine(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ async def test_a_roster_that_a_code_vouched_for_is_adopted_once(strangers: list[
 async def test_a_roster_is_not_adopted_over_another_history_of_the_team(tmp_path: Path) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         await alice.node.administering.role("bob", "admin")
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
 
         async def administrator() -> bool:
             return bob.node.membership.role_of(bob.me) == "admin"

@@ -169,7 +169,7 @@ async def test_a_stolen_capability_is_useless_to_a_third_member(tmp_path: Path) 
     async with team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
         capability = await _shared(alice, bob, opens=2)
         manifest = await bob.manifest(capability)
-        link = await carol.node.peering.reach(alice.me, 10)
+        link = await carol.node.peering.reach(alice.me, 45)
 
         async def carol_asks(**changes: object) -> str:
             from protocol.capability.opening import OpenBody, sign_open

@@ -388,7 +388,7 @@ async def test_no_number_of_a_peer_is_a_fault_of_the_node(
 ) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         largest = 2**64 - 1
-        link = await bob.node.peering.reach(alice.me, 10)
+        link = await bob.node.peering.reach(alice.me, 45)
         capsys.readouterr()
 
         for message in (

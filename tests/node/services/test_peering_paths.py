@@ -97,7 +97,7 @@ async def test_who_cannot_be_dialled_is_reached_through_the_rendezvous(tmp_path:
         attach(circuits, alice)
         attach(circuits, bob)
 
-        link = await alice.node.peering.reach(bob.me, 10)
+        link = await alice.node.peering.reach(bob.me, 45)
 
         assert link.session.relayed
         assert alice.node.peering.describe(bob.me) == {
@@ -148,7 +148,7 @@ async def test_the_direct_way_wins_where_there_are_both(tmp_path: Path) -> None:
         for _ in range(3):
             cut(alice)
             await until(lambda: alice.node.peering.link(bob.me) is None)
-            await alice.node.peering.reach(bob.me, 10)
+            await alice.node.peering.reach(bob.me, 45)
             await until(lambda: path(alice, bob) == path(bob, alice) == "lan")
 
         assert alice.node.peering.describe(bob.me)["why"].startswith("direct")
@@ -162,7 +162,7 @@ async def test_more_addresses_than_are_dialled_at_once_are_all_tried(tmp_path: P
             bob.me, [*places, *bob.node.peering.listening], source="identity"
         )
 
-        await alice.node.peering.reach(bob.me, 10)
+        await alice.node.peering.reach(bob.me, 45)
 
         assert path(alice, bob) == "lan"
 
@@ -193,7 +193,7 @@ async def test_many_addresses_of_one_node_end_in_one_link(
 async def test_channels_without_a_greeting_displace_none_that_is_used(tmp_path: Path) -> None:
     """Row 40: a member, or who has their key, opens channels and says nothing on them."""
     async with team(tmp_path, "alice", "bob") as (alice, bob), AsyncExitStack() as stack:
-        link = await alice.node.peering.reach(bob.me, 10)
+        link = await alice.node.peering.reach(bob.me, 45)
 
         async def say_nothing(session: Session, request: Request) -> Reply:
             await session.closed.wait()
@@ -215,7 +215,7 @@ async def test_a_sighting_leads_to_a_member_and_is_kept_for_the_next_start(
         await strangers_by_address(alice, bob)
         host, port = bob.node.peering.listening[0]
         alice.node.directory.sighted(bob.me, host, port)
-        await alice.node.peering.reach(bob.me, 10)
+        await alice.node.peering.reach(bob.me, 45)
         expected = {bob.me: [(host, port, "seen")]}
 
         async def kept() -> bool:
@@ -226,7 +226,7 @@ async def test_a_sighting_leads_to_a_member_and_is_kept_for_the_next_start(
                 await asyncio.sleep(0.01)
         await alice.restart()
 
-        await alice.node.peering.reach(bob.me, 10)
+        await alice.node.peering.reach(bob.me, 45)
         assert alice.node.directory.places(bob.me)[0].kind == "lan"
 
 
@@ -260,7 +260,7 @@ async def test_a_rogue_address_costs_a_handshake_and_is_nobody(tmp_path: Path) -
         assert alice.node.peering.online() == set()
         assert (await alice.read(rows.address_rows)).get(bob.me, []) == []
         alice.node.directory.sighted(bob.me, *bob.node.peering.listening[0])
-        await alice.node.peering.reach(bob.me, 10)
+        await alice.node.peering.reach(bob.me, 45)
         await rogue.close()
 
 
@@ -370,7 +370,7 @@ async def test_requests_go_on_while_links_come_and_go(
         async def ask(person: Person, other: Person) -> None:
             nonlocal answered
             while True:
-                link = await person.node.peering.reach(other.me, 10)
+                link = await person.node.peering.reach(other.me, 45)
                 try:
                     await link.session.request(FetchHead(from_size=0))
                 except SafelightError as error:
@@ -421,7 +421,7 @@ async def on_a_wire(folder: Path) -> AsyncIterator[tuple[Person, Person, Wire]]:
         await bob.node.membership.add_addresses(
             alice.me, [("127.0.0.1", wire.port)], source="added"
         )
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
         yield alice, bob, wire
 
 
@@ -445,7 +445,7 @@ async def test_a_link_that_died_without_a_word_is_found_out_after_the_machine_mo
         with pytest.raises(SafelightError):
             await asking
         assert dead.session.close_reason == "silent"
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
         assert bob.node.peering.link(alice.me) is not dead
 
 
@@ -464,7 +464,7 @@ async def test_a_younger_link_finds_out_the_dead_one_before_it(tmp_path: Path) -
         bob.node.peering.recheck()
 
         await until(dead.session.closed.is_set)
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
         await until(lambda: alice.node.peering.link(bob.me))
         assert alice.node.peering.link(bob.me) is not dead
 
@@ -533,7 +533,7 @@ async def test_bits_flipped_by_a_rendezvous_end_the_link_and_nothing_else(
         await strangers_by_address(alice, bob)
         attach(circuits, alice)
         attach(circuits, bob)
-        await alice.node.peering.reach(bob.me, 10)
+        await alice.node.peering.reach(bob.me, 45)
         (image,) = await alice.import_pictures(1, size=(1600, 1067))
         (granted,) = await alice.share([image["id"]], ["bob"], rendition="preview:1500")
         await bob.wait_ready(granted["id"])

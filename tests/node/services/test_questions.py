@@ -341,7 +341,7 @@ async def test_holders_says_what_is_a_receipt_and_what_is_only_a_release(tmp_pat
         dave = await new_person(tmp_path, "dave", alice.imaging)
         try:
             await join(alice, dave)
-            await dave.node.peering.reach(alice.me, 10)
+            await dave.node.peering.reach(alice.me, 45)
             (image,) = await alice.import_pictures(1)
             name = image["name"]
             made = {}

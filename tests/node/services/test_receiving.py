@@ -215,7 +215,7 @@ async def test_a_fetch_says_what_is_not_ready_and_refuses_what_is_over(tmp_path:
 
 async def refused(person: Person, to: Person, message: Message) -> Reason:
     """Return why a member refuses a message."""
-    link = await person.node.peering.reach(to.me, 10)
+    link = await person.node.peering.reach(to.me, 45)
     with pytest.raises(Refused) as no:
         await link.session.request(message)
     return no.value.reason
@@ -289,7 +289,7 @@ async def test_a_statement_that_takes_something_away_is_refused_and_an_old_one_i
             )
             return DeliverStatement(statement="amendment", signed=signed)
 
-        link = await alice.node.peering.reach(bob.me, 10)
+        link = await alice.node.peering.reach(bob.me, 45)
         newest = amendment(3, row.expires_at + 1_000, 5)
         assert await link.session.request(newest) == Done()
         assert await link.session.request(newest) == Done()
@@ -319,7 +319,7 @@ async def test_a_capability_that_comes_again_or_passed_on_is_the_same_or_nothing
         await bob.wait_ready(shared["id"])
         await carol.node.membership.add_addresses(bob.me, bob.node.addresses(), source="added")
 
-        link = await alice.node.peering.reach(bob.me, 10)
+        link = await alice.node.peering.reach(bob.me, 45)
         assert await link.session.request(Deliver(sealed=sealed)) == Done()
         assert await refused(carol, bob, Deliver(sealed=sealed)) is Reason.UNKNOWN
 
@@ -349,7 +349,7 @@ async def test_only_its_holder_gets_an_image_list_and_no_offset_is_out_of_the_fi
             await refused(bob, alice, FetchRendition(rendition_id=bytes(32), offset=0))
             is Reason.UNKNOWN
         )
-        link = await carol.node.peering.reach(alice.me, 10)
+        link = await carol.node.peering.reach(alice.me, 45)
         for offset in (0, length - 1, length):
             answer, stream = await link.session.request_stream(
                 FetchRendition(rendition_id=manifest.rendition_id, offset=offset)
@@ -400,7 +400,7 @@ async def test_a_transfer_that_does_not_fit_on_the_disk_leaves_room_for_everythi
             bob = await new_person(disk, "bob", alice.imaging)
             try:
                 await join(alice, bob)
-                await bob.node.peering.reach(alice.me, 10)
+                await bob.node.peering.reach(alice.me, 45)
                 capability, _ = await share_noise(alice, bob, 2_600)
                 with pytest.raises(StorageFullError):
                     await fetch(bob, capability)

@@ -57,7 +57,7 @@ async def test_each_contact_keeps_the_others_newest_head(tmp_path: Path) -> None
         await alice.import_pictures(1)
         cut(alice)
         await until(lambda: bob.node.peering.link(alice.me) is None)
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
 
         async def newest() -> bool:
             return await held(bob, alice) == await size(alice)
@@ -93,7 +93,7 @@ async def test_a_busy_honest_log_never_alarms(tmp_path: Path) -> None:
 async def test_a_proof_is_given_for_every_size_there_was_and_none_beyond(tmp_path: Path) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         await alice.import_pictures(3)
-        link = await bob.node.peering.reach(alice.me, 10)
+        link = await bob.node.peering.reach(alice.me, 45)
         whole = await size(alice)
 
         for known, proven in ((1, True), (whole - 1, True), (0, False), (whole + 99, False)):
@@ -115,7 +115,7 @@ async def test_a_log_put_back_to_an_older_state_is_noticed_by_both_and_said_once
         await alice.node.close()
         shutil.copytree(alice.home, tmp_path / "older")
         await alice.restart()
-        await bob.node.peering.reach(alice.me, 10)
+        await bob.node.peering.reach(alice.me, 45)
         await alice.import_pictures(9)
         await alice.node.peering.ping(bob.me)
         await alice.node.close()
@@ -207,7 +207,7 @@ async def test_a_history_rewritten_by_its_own_keeper_is_refused_by_who_saw_the_f
         assert alice.me not in bob.node.peering.online()
         # A fork stops the dealings with that log alone.
         await bob.node.membership.add_addresses(carol.me, carol.node.addresses(), source="added")
-        await bob.node.peering.reach(carol.me, 10)
+        await bob.node.peering.reach(carol.me, 45)
 
 
 async def test_a_release_that_a_newer_head_overtakes_on_its_way_is_no_alarm(
