@@ -1,4 +1,4 @@
-"""Real people for the screens' tests: one team for all tests of a worker."""
+"""Real people for the screens' tests: one team for the tests of a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _usual_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, Cli]]:
     """Alice, who has twelve pictures in an album, and Bob; their nodes run."""
     folder = tmp_path_factory.mktemp("people")
