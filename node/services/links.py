@@ -49,6 +49,8 @@ class Link:
     """The member's own greeting has passed: their log is the one they showed before."""
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     """The member's own greeting was answered, whatever the answer was; or the session is over."""
+    begun: bool = False
+    """This side greets, or has."""
     greeted: bool = False
     """Both greetings have passed."""
     number: int = 0

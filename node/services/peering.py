@@ -392,9 +392,18 @@ class Peering:
         """Greet a member who dialled; a stranger first has to show a roster."""
         member = self._membership.member_by_agreement(session.peer_key)
         if member is not None:
-            self.spawn(self._begin(session, member))
+            self._greet_back(self._link_of(session, member))
         else:
             self.spawn(self._end_stranger(session))
+
+    def _greet_back(self, link: Link) -> None:
+        """Greet whoever dialled, once, as soon as they are known to be a member.
+
+        A roster from somebody else may say so while their session is open already.
+        """
+        if not link.begun and not link.session.initiator:
+            link.begun = True
+            self.spawn(self._begin(link.session, link.member))
 
     async def _end_stranger(self, session: Session) -> None:
         """Close the session of somebody who has not shown a roster with themselves in time."""
@@ -407,6 +416,7 @@ class Peering:
     async def _begin(self, session: Session, member: Identity, place: Place | None = None) -> bool:
         """Keep a link while its session lives; say whether the greeting succeeded."""
         link = self._link_of(session, member)
+        link.begun = True
         link.place = place
         try:
             async with asyncio.timeout(_GREETING_TIMEOUT_S):
@@ -553,6 +563,7 @@ class Peering:
 
     async def _greeted(self, link: Link, hello: Hello) -> Reply:
         session, member = link.session, link.member
+        self._greet_back(link)
         try:
             await self._rosters.hear(session, hello.roster_version, hello.roster_hash)
             await self._witnessing.check_heads(session, member, hello)
@@ -567,6 +578,5 @@ class Peering:
         if member is None:
             self.spawn(session.close())
             raise Refused(Reason.NOT_MEMBER)
-        if not self._link_of(session, member).greeted:
-            self.spawn(self._begin(session, member))
+        self._greet_back(self._link_of(session, member))
         return Done()

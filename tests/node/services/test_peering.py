@@ -315,6 +315,41 @@ async def test_two_histories_of_different_length_do_not_end_what_was_granted_eit
 # Strangers and hostile members ----------------------------------------------------------------
 
 
+async def test_a_stranger_who_becomes_a_member_meanwhile_is_greeted_on_the_same_session(
+    tmp_path: Path,
+) -> None:
+    """A roster may come from somebody else while the session of a newcomer is open already."""
+    async with team(tmp_path, "alice", "bob") as (alice, bob):
+        carol = await new_person(tmp_path, "carol", alice.imaging)
+        greeted = asyncio.Event()
+
+        async def hear(_session: Session, request: Request) -> Reply:
+            if isinstance(request, Hello):
+                greeted.set()
+            return Done()
+
+        try:
+            async with raw_session(carol, bob, hear) as session:
+                identity = carol.node.membership.identity_file(carol.node.addresses())
+                await alice.node.membership.add(identity, "editor", addresses=[])
+                await until(lambda: bob.node.membership.member(carol.me) is not None)
+                membership = bob.node.membership
+                await session.request(
+                    Hello(
+                        roster_version=membership.version,
+                        roster_hash=membership.roster_hash,
+                        my_head=b"",
+                        your_head=b"",
+                        log_keys=0,
+                    )
+                )
+
+                async with asyncio.timeout(8):
+                    await greeted.wait()
+        finally:
+            await carol.node.close()
+
+
 async def test_a_stranger_may_show_a_roster_once_and_nothing_else(tmp_path: Path) -> None:
     async with team(tmp_path, "alice") as (alice,):
         mallory = await new_person(tmp_path, "mallory", alice.imaging)
