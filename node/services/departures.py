@@ -48,20 +48,23 @@ class Departures:
         if not self._membership.founded or self._membership.removed:
             # A node that was removed itself knows no longer who is a member.
             return
-        members = set(self._membership.trusted.members)
-        ended = await self._ending.revoke_of_others(members)
-        await self._forget_others(members)
+        ended = await self._ending.revoke_of_others(self._members)
+        await self._forget_others()
         if ended:
             self._context.events.tell("departed", capabilities=ended)
 
-    async def _forget_others(self, members: set[bytes]) -> None:
+    def _members(self) -> set[bytes]:
+        """Return who is a member now: somebody may become one while others are being settled."""
+        return set(self._membership.trusted.members)
+
+    async def _forget_others(self) -> None:
         """Forget addresses of non-members, and what waits for them but for revocations."""
         known = await self._context.database.read(rows.known_peers)
-        if not known - members:
+        if not known - self._members():
             return
 
         def job(transaction: WriteTransaction) -> None:
-            for former in rows.known_peers(transaction.connection) - members:
+            for former in rows.known_peers(transaction.connection) - self._members():
                 rows.remove_addresses(transaction.connection, former)
                 outbox.drop_for_former(transaction.connection, former)
 

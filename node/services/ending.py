@@ -84,9 +84,14 @@ class Ending:
         await self._wait_until_seen([grant for grant in ended if grant.revocation_seen is None])
         return {"revoked": [await self._describe(grant) for grant in ended]}
 
-    async def revoke_of_others(self, members: set[bytes]) -> int:
-        """End what was granted to anybody but these; return how many capabilities that were."""
+    async def revoke_of_others(self, members_now: Callable[[], set[bytes]]) -> int:
+        """End what was granted to anybody but members; return how many capabilities that were.
+
+        They are asked for once it is known what was granted: whoever was granted anything by then
+        was a member by then.
+        """
         granted = await self._context.database.read(rows.grants)
+        members = members_now()
         chosen = [
             grant.capability_id
             for grant in granted

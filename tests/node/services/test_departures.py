@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from node.vault.records import team as rows
 from protocol.errors import Reason, Refused
 from protocol.identity import format_fingerprint
 from tests.node.services.conditions import used_slots
-from tests.node.services.team import Person, eventually, join, team
+from tests.node.services.team import Person, eventually, join, new_person, team
 
 
 async def _share(owner: Person, holder: str) -> str:
@@ -75,6 +76,38 @@ async def test_a_departure_that_a_former_run_left_is_settled_at_start(tmp_path: 
 
         await _until_revoked(alice, capability)
         assert alice.node.membership.name_of(bob.me) == "bob"
+
+
+async def test_who_joins_while_departures_are_settled_is_no_departure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with team(tmp_path, "alice") as (alice,):
+        bob = await new_person(tmp_path, "bob", alice.imaging)
+        try:
+            departures = alice.node.departures
+            await departures.close()
+            revoke, settling = departures._ending.revoke_of_others, asyncio.Event()
+            go: list[str] = []
+
+            async def revoke_slowly(members_now: Callable[[], set[bytes]]) -> int:
+                ended = await revoke(members_now)
+                settling.set()
+                await eventually(lambda: asyncio.sleep(0, result=go))
+                return ended
+
+            monkeypatch.setattr(departures._ending, "revoke_of_others", revoke_slowly)
+            departures.start()
+            await settling.wait()
+            await join(alice, bob)
+            go.append("on")
+
+            async def settled() -> bool:
+                return not departures._changed.is_set()
+
+            await eventually(settled)
+            assert bob.me in await alice.read(rows.addresses)
+        finally:
+            await bob.node.close()
 
 
 async def test_nobody_is_granted_anything_who_leaves_meanwhile(tmp_path: Path) -> None:
