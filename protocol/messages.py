@@ -170,6 +170,9 @@ class Head(Message, frozen=True, tag="head"):
 
     note: bytes
     proof: tuple[bytes, ...]
+    root: bytes = b""
+    """The log's root at the size from which the proof leads, where there is one: a proof from a
+    power of two leaves it out, and whoever was shown another root could not show that to others."""
 
 
 class KeyStatements(Message, frozen=True, tag="log_keys"):

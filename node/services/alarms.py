@@ -75,6 +75,15 @@ class Alarms:
         """Say whether there are no dealings with somebody because of their log."""
         return any(row.fingerprint == fingerprint and self.stands(row) for row in self._rows)
 
+    def settled(self, note: bytes) -> bool:
+        """Say whether a head belongs to a contradiction into which a person has looked.
+
+        Others hold it still, and tell it again.
+        """
+        return any(
+            row.cleared_at is not None and note in (row.first, row.second) for row in self._rows
+        )
+
     # Raising --------------------------------------------------------------------------------------
 
     async def sound(

@@ -400,7 +400,7 @@ def _fields(disclose: list[str]) -> frozenset[str] | None:
 def _new_file(path: Path) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return open(os.open(path, flags, 0o600), "w+b")  # noqa: PTH123  a descriptor
+        return os.fdopen(os.open(path, flags, 0o600), "w+b")
     except FileExistsError:
         raise NodeError(
             f"{path} exists and is never overwritten", code="exists", hint="name another file"

@@ -61,8 +61,6 @@ class Selection:
 
     def page(self, db: Connection, *, offset: int, limit: int) -> tuple[int, list[StoredEntry]]:
         """Return how many entries are meant, and a page of them, newest first."""
-        if self.everything:
-            return log.page(db, offset=offset, limit=limit)
         return log.page_of(
             db,
             subjects=self.subjects,

@@ -55,6 +55,9 @@ _PLAIN: Final = {
 }
 
 
+_NOTHING: Final = Head(note=b"", proof=())
+
+
 class Shown(NamedTuple):
     """A head of somebody's log, verified, with the bytes that its keeper signed."""
 
@@ -67,14 +70,12 @@ class ContradictionError(LogError):
 
     code = "fork"
 
-    def __init__(
-        self, kind: str, first: Shown, second: Shown, proof: tuple[bytes, ...] = ()
-    ) -> None:
+    def __init__(self, kind: str, first: Shown, second: Shown, answer: Head = _NOTHING) -> None:
         super().__init__(_PLAIN[kind])
         self.kind = kind
         self.first = first
         self.second = second
-        self.proof = proof
+        self.answer = answer
         """What their keeper gave as the proof that one extends the other."""
 
 
@@ -120,12 +121,13 @@ class Witnessing:
         def query(db: Connection) -> Head:
             mine = log_store.head(db)
             if mine is None:
-                return Head(note=b"", proof=())
+                return _NOTHING
             end = request.to_size or mine.size
             if not 0 < request.from_size <= end <= mine.size:
                 return Head(note=mine.note, proof=())
             proof = log_store.consistency_proof(db, request.from_size, end)
-            return Head(note=mine.note, proof=tuple(proof))
+            root = Frontier.from_nodes(request.from_size, log_store.node_reader(db)).root()
+            return Head(note=mine.note, proof=tuple(proof), root=root)
 
         return await self._context.database.read(query)
 
@@ -267,6 +269,8 @@ class Witnessing:
         held by itself.
         """
         origin = shown.head.origin
+        if self.alarms.settled(shown.note):
+            return False
         while (known := await self.held(member, origin)) is None:
             # Several tell at once, and another head may come to be held meanwhile.
             if await self._keep(member, shown, over=None, proven=None):
@@ -316,35 +320,36 @@ class Witnessing:
         """Let the peer prove that one signed head of its log extends another.
 
         Raises ContradictionError where it does not, Refused where it speaks of a newer log.
-        """
-        older, newer = sorted((known, told), key=lambda one: one.head.size)
-        answer = Head(note=b"", proof=())
-        if older.head.size != newer.head.size:
-            given = await session.request(
-                FetchHead(from_size=older.head.size, to_size=newer.head.size)
-            )
-            answer = given if isinstance(given, Head) else answer
-        try:
-            verify_consistency(
-                older.head.size, newer.head.size, older.head.root, newer.head.root, answer.proof
-            )
-        except LogError:
-            await self._check_same_log(session, member, known.head.origin, answer.note)
-            kind = _kind(known.head.size, told.head.size, told=told.head.size)
-            raise ContradictionError(kind, known, told, answer.proof) from None
 
-    async def _check_same_log(
-        self, session: Session, member: Identity, origin: str, note: bytes
-    ) -> None:
-        """Raise Refused where a peer has begun a new log meanwhile: that one proves nothing."""
+        A log that went on elsewhere can prove nothing of its past, also not of two heads that go
+        together. What contradicts them is the newest head: whoever notices, over whichever two,
+        names that one, and so raises the one alarm that others raise too.
+        """
+        try:
+            await _ask_proof(session, known, told)
+        except ContradictionError as contradiction:
+            newest = await self._newest(session, member, known, contradiction.answer.note)
+            if newest is None or newest.note in (known.note, told.note):
+                raise
+            for one in (known, told):
+                await _ask_proof(session, one, newest)
+
+    async def _newest(
+        self, session: Session, member: Identity, known: Shown, note: bytes
+    ) -> Shown | None:
+        """Return the head that a peer gave as its log's newest, None where it gave none.
+
+        Raises Refused where it is of a newer log than the head known: that one proves nothing.
+        """
         if not note:
-            return
+            return None
         try:
             newest = await self.open_head(session, member, note)
         except RemoteError:
-            return
-        if newest.head.origin != origin:
+            return None
+        if newest.head.origin != known.head.origin:
             raise Refused(Reason.NOT_READY, "the peer has begun a new log")
+        return newest
 
     async def _keep(
         self, member: Identity, shown: Shown, *, over: Shown | None, proven: bytes | None
@@ -400,7 +405,7 @@ class Witnessing:
             first=contradiction.first.note,
             second=contradiction.second.note,
             evidence=_evidence(
-                keys, contradiction.first, contradiction.second, contradiction.proof
+                keys, contradiction.first, contradiction.second, contradiction.answer
             ),
             member=member,
         )
@@ -422,18 +427,34 @@ class Witnessing:
         )
 
 
+async def _ask_proof(session: Session, known: Shown, told: Shown) -> None:
+    """Ask a peer for the proof that two heads of its log go together; ContradictionError."""
+    older, newer = sorted((known, told), key=lambda one: one.head.size)
+    answer = _NOTHING
+    if older.head.size != newer.head.size:
+        given = await session.request(FetchHead(from_size=older.head.size, to_size=newer.head.size))
+        answer = given if isinstance(given, Head) else answer
+    try:
+        verify_consistency(
+            older.head.size, newer.head.size, older.head.root, newer.head.root, answer.proof
+        )
+    except LogError:
+        kind = _kind(known.head.size, told.head.size, told=told.head.size)
+        raise ContradictionError(kind, known, told, answer) from None
+
+
 def _evidence(
-    keys: LogKeys, one: Shown, other: Shown | None, proof: tuple[bytes, ...] = ()
+    keys: LogKeys, one: Shown, other: Shown | None, answer: Head = _NOTHING
 ) -> bytes | None:
     """Return what convinces anybody that two heads do not go together; None where nothing does."""
     if other is None or not other.note:
         return None
     first, second = sorted((one, other), key=lambda shown: shown.head.size)
-    root = b""
+    root, proof = b"", answer.proof
     try:
         if first.head.size != second.head.size:
             found = forked_root_untrusted(
-                first.head.size, second.head.size, second.head.root, proof
+                first.head.size, second.head.size, second.head.root, proof, answer.root
             )
             root = b"" if found is None else found
         else:

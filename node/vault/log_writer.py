@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from node.vault import log_keys
 from node.vault.errors import DamagedError
 from node.vault.log_keys import LogSigner
+from node.vault.log_store import entry as stored
 from node.vault.log_store import head, node_reader, place_of, pseudonym, seal_value
 from node.vault.records import Connection, get_meta, set_meta
 from protocol.audit.checkpoint import (
@@ -82,6 +83,8 @@ class _Pending(NamedTuple):
     seq: int
     time: int
     event: str
+    actor: int | None
+    """Number of the subject who did it."""
     entry: bytes
     leaf: bytes
     values: list[tuple[int, int, str, int, bytes]]
@@ -94,6 +97,8 @@ class _Log(NamedTuple):
     signer: LogSigner
     frontier: Frontier
     head: bytes
+    time: int
+    """Of its last entry."""
 
 
 class _Known(NamedTuple):
@@ -173,11 +178,10 @@ class LogWriter:
             values.append((incarnation, index, name, known.subject_id, sealed))
         if len(commitments) != len(values):
             raise LocalError("an entry commits to each field once")
+        actor = None if draft.actor is None else self._subject(Subject("member", draft.actor))
         entry = encode_entry(
             Entry(
-                actor=""
-                if draft.actor is None
-                else self._subject(Subject("member", draft.actor)).pseudonym,
+                actor="" if actor is None else actor.pseudonym,
                 commitments=commitments,
                 event=draft.event,
                 nonce=(draft.nonce or random[:_ENTRY_NONCE_BYTES]).hex(),
@@ -186,7 +190,10 @@ class LogWriter:
                 time=now,
             )
         )
-        self._pending.append(_Pending(index, now, draft.event, entry, leaf_hash(entry), values))
+        number = None if actor is None else actor.subject_id
+        self._pending.append(
+            _Pending(index, now, draft.event, number, entry, leaf_hash(entry), values)
+        )
         return index
 
     def roll(self, savepoint: Connection, now: int, sign: SignLogKey) -> None:
@@ -234,7 +241,7 @@ class LogWriter:
         assert not self._pending, "the transaction begins with this"
         seed = self._entropy(KEY_BYTES)
         signer = LogSigner(origin=origin, key=SigningKey(seed), incarnation=incarnation)
-        self._log = _Log(signer, Frontier(), b"")
+        self._log = _Log(signer, Frontier(), b"", 0)
         _announce(savepoint, signer, previous, seed, sign)
         log = Subject(kind="log", reference=signer.origin.encode())
         self.append(
@@ -290,7 +297,8 @@ class LogWriter:
         self._write(hashes, frontier.size, note, clock)
         if self._next_signer is not None:
             assert note == self._next_signer.closing, "nothing follows what closes an epoch"
-        self._flushed = (_Log(self._next_signer or self._log.signer, frontier, note), clock)
+        log = _Log(self._next_signer or self._log.signer, frontier, note, self._pending[-1].time)
+        self._flushed = (log, clock)
 
     def committed(self) -> None:
         """Take over what `flush` wrote: it is durable."""
@@ -307,10 +315,10 @@ class LogWriter:
     def _write(self, hashes: Sequence[bytes], size: int, note: bytes, clock: int) -> None:
         incarnation = self._log.signer.incarnation
         self._connection.executemany(
-            "INSERT INTO log_entries (incarnation, log_index, time, event, hashes, entry)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO log_entries (incarnation, log_index, time, event, actor, hashes, entry)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (incarnation, one.seq, one.time, one.event, nodes, one.entry)
+                (incarnation, one.seq, one.time, one.event, one.actor, nodes, one.entry)
                 for one, nodes in zip(self._pending, hashes, strict=True)
             ],
         )
@@ -319,6 +327,14 @@ class LogWriter:
             " VALUES (?, ?, ?, ?, ?)",
             [value for one in self._pending for value in one.values],
         )
+        before = self._log.time
+        for one in self._pending:
+            if one.time < before:
+                self._connection.execute(
+                    "INSERT INTO log_clock_back (incarnation, log_index) VALUES (?, ?)",
+                    (incarnation, one.seq),
+                )
+            before = one.time
         self._connection.execute(
             "INSERT INTO log_head (incarnation, size, note) VALUES (?, ?, ?)"
             " ON CONFLICT (incarnation) DO UPDATE SET size = excluded.size, note = excluded.note",
@@ -379,7 +395,7 @@ def _load(connection: Connection, signer: LogSigner) -> _Log:
     if newest is None:
         if entries:
             raise DamagedError("index", "the log has entries and no signed head")
-        return _Log(signer, Frontier(), b"")
+        return _Log(signer, Frontier(), b"", 0)
     frontier = Frontier.from_nodes(newest.size, node_reader(connection, signer.incarnation))
     try:
         checkpoint = _open_untrusted(newest.note, signer)
@@ -387,7 +403,8 @@ def _load(connection: Connection, signer: LogSigner) -> _Log:
         raise DamagedError("index", f"the log's head: {error}") from None
     if (checkpoint.size, checkpoint.root) != (entries, frontier.root()):
         raise DamagedError("index", "the log's entries are not those of its signed head")
-    return _Log(signer, frontier, newest.note)
+    last = stored(connection, newest.size - 1, signer.incarnation)
+    return _Log(signer, frontier, newest.note, 0 if last is None else last.time)
 
 
 def _open_untrusted(note: bytes, signer: LogSigner) -> Checkpoint:

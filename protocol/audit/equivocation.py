@@ -196,18 +196,20 @@ def _heads_contradict(evidence: Evidence, first: Checkpoint, second: Checkpoint)
 
 
 def forked_root_untrusted(
-    old: int, new: int, root_new: bytes, proof: Sequence[bytes]
+    old: int, new: int, root_new: bytes, proof: Sequence[bytes], told: bytes = b""
 ) -> bytes | None:
     """Return the root that the tree (new, root_new) had at size old, as its log's proof shows.
 
     A log that has forked answers with the proof of its own history: compare the root with the one
-    signed before. None where the proof does not lead to root_new, or where old is a power of two:
-    then the proof leaves out the root it starts from.
+    signed before. A proof from a power of two leaves out the root it starts from: that one is
+    ``told``, what the log says it was, and bound by root_new all the same. None where the proof
+    does not lead to root_new.
     """
-    if not 0 < old < new or old & (old - 1) == 0:
+    if not 0 < old < new:
         return None
     try:
-        before, after = consistency_roots(old, new, proof)
+        path = [told, *proof] if old & (old - 1) == 0 else proof
+        before, after = consistency_roots(old, new, path)
     except LogError:
         return None
     return before if after == root_new else None

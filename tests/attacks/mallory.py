@@ -155,7 +155,8 @@ class Log:
         if not 0 < request.from_size <= end <= len(self.entries):
             return Head(note=self.head(), proof=())
         proof = consistency_proof(request.from_size, end, self._hash)
-        return Head(note=self.head(), proof=tuple(proof))
+        root = root_of(leaf_hash(entry) for entry in self.entries[: request.from_size])
+        return Head(note=self.head(), proof=tuple(proof), root=root)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from node.imaging.pool import ImagingPool
 from node.services.context import Context
@@ -35,6 +35,7 @@ ENTRIES = 1_000_000
 APPENDS = 20_000
 STORED = 256_000
 PAGED = 100_096
+_Times: TypeAlias = tuple[int | None, int | None]
 
 
 def run() -> list[dict[str, Any]]:
@@ -128,30 +129,43 @@ async def _pages(home: Path) -> list[dict[str, Any]]:
     for start in range(0, PAGED, 256):
         await vault.database.write(partial(job, start=start))
     member, image = ("member", bytes([3]) * 32), ("image", (5).to_bytes(16))
-    filters: dict[str, tuple[list[tuple[str, bytes]], tuple[str, ...], int]] = {
-        "event": ([], ("released",), 20_000), "person": ([member], (), 4_000),
-        "image": ([image], (), 30), "person and event": ([member], ("denied",), 4_000),
-    }  # fmt: skip
+    since, until = [
+        (await vault.database.read(partial(log_store.entry, index=index))).time  # type: ignore[union-attr]
+        for index in (PAGED // 4, 3 * PAGED // 4)
+    ]
+    ever, between = (None, None), (since, until)
+    filters: dict[str, tuple[list[tuple[str, bytes]], tuple[str, ...], _Times, int]] = {
+        "event": ([], ("released",), ever, 20_000),
+        "four events": ([], events, ever, 50_000),
+        "time": ([], (), between, 40_000),
+        "time and two events": ([], events[:2], between, 20_000),
+        "person": ([member], (), ever, 4_000),
+        "person and event": ([member], ("denied",), ever, 4_000),
+        "person, event and time": ([member], ("denied",), between, 2_000),
+        "image": ([image], (), ever, 30),
+        "image and time": ([image], (), between, 15),
+    }
     rows = []
-    for name, (subjects, chosen, offset) in filters.items():
+    for name, (subjects, chosen, times, offset) in filters.items():
 
         def query(
             db: Connection,
             subjects: list[tuple[str, bytes]] = subjects,
             chosen: tuple[str, ...] = chosen,
+            times: _Times = times,
             offset: int = offset,
         ) -> float:
             begin = time.thread_time()
             log.page_of(
-                db, subjects=subjects, since=None, until=None, events=chosen,
+                db, subjects=subjects, since=times[0], until=times[1], events=chosen,
                 offset=offset, limit=50,
             )  # fmt: skip
             return 1000 * (time.thread_time() - begin)
 
-        took = sorted([await vault.database.read(query) for _ in range(9)])
+        took = sorted([await vault.database.read(query) for _ in range(21)])
         rows.append({
-            "what": f"page of {PAGED:,} entries by {name}, CPU", "value": took[4],
-            "unit": "ms", "budget": "20 ms",
+            "what": f"page of {PAGED:,} entries by {name}, CPU p95", "value": took[19],
+            "unit": "ms", "budget": "10 ms",
         })  # fmt: skip
     await vault.close()
     return rows

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ from protocol.primitives import Aead
 _PAGE: Final = 2_048
 """Entries whose values are read at a time."""
 _MOST_CIPHERS: Final = 20_000
+_BY: Final = b'{"actor":"'
+"""How the one spelling of an entry begins, before the pseudonym of who did it, or a quote."""
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -70,6 +73,19 @@ class Subjects:
         self.by_pseudonym: dict[str, int] = {
             log_store.pseudonym(key).hex(): subject_id for subject_id, key in rows.fetchall()
         }
+        self._actors: dict[bytes, int | None] = {
+            pseudonym.encode(): number for pseudonym, number in self.by_pseudonym.items()
+        }
+        self._living = frozenset(self._actors.values())
+
+    def is_by(self, entry: bytes, actor: int | None) -> bool:
+        """Say whether a subject's number is of who did what an entry says."""
+        at = len(_BY)
+        if entry[at : at + 1] == b'"':
+            return actor is None
+        # Of who was erased nobody can be found by the number that is left.
+        named = self._actors.get(entry[at : at + 32])
+        return actor == named if named is not None else actor not in self._living
 
     def cipher(self, subject_id: int) -> Aead | None:
         """Return what opens a subject's values; None where it is erased."""
@@ -93,6 +109,7 @@ def look(db: Connection, one: Slice, subjects: Subjects) -> Finding:
     """The entries."""
     stored: list[bytes] = []
     """What is stored of the tree beside each."""
+    times: list[int] = []
 
     def compare(level: int, hashes: Sequence[bytes]) -> None:
         start, at = one.first >> level, level * HASH_BYTES
@@ -111,32 +128,54 @@ def look(db: Connection, one: Slice, subjects: Subjects) -> Finding:
 
     def entries() -> Iterator[bytes]:
         rows = db.execute(
-            "SELECT log_index, time, event, entry, hashes FROM log_entries"
+            "SELECT log_index, time, event, actor, entry, hashes FROM log_entries"
             " WHERE incarnation = ? AND log_index >= ? AND log_index < ? ORDER BY log_index",
             (one.incarnation, one.first, one.end),
         ).fetchall()
         expected = one.first
-        for index, time, event, entry, hashes in rows:
+        for index, time, event, actor, entry, hashes in rows:
             if index != expected:
                 return  # What is missing is missed by whoever counts.
             expected += 1
             # In an entry's one spelling these bytes stand at these places and nowhere else.
-            if not entry.endswith(b'"time":%d,"v":1}' % time) or (
-                b'},"event":"%b","nonce":"' % event.encode() not in entry
+            if (
+                not entry.endswith(b'"time":%d,"v":1}' % time)
+                or b'},"event":"%b","nonce":"' % event.encode() not in entry
+                or not subjects.is_by(entry, actor)
             ):
                 message = "searches find this entry as something that it is not"
                 _add(problems, Problem(index=index, code="index", message=message))
             read.append(entry)
             stored.append(hashes)
+            times.append(time)
             yield entry
 
     result = verify_slice(entries(), first=one.first, nodes=compare)
+    problems += _clock_back(db, one, times)
     problems += _values(db, one, read, subjects)
     return Finding(
         incarnation=one.incarnation,
         result=result,
         problems=tuple(problems[:MAX_REPORTED_PROBLEMS]),
     )
+
+
+def _clock_back(db: Connection, one: Slice, times: Sequence[int]) -> Iterator[Problem]:
+    """Compare what is stored of a clock set back with the times of entries."""
+    before = db.execute(
+        "SELECT time FROM log_entries WHERE incarnation = ? AND log_index = ?",
+        (one.incarnation, one.first - 1),
+    ).fetchone()
+    told = db.execute(
+        "SELECT log_index FROM log_clock_back WHERE incarnation = ? AND log_index >= ?"
+        " AND log_index < ?",
+        (one.incarnation, one.first, one.first + len(times)),
+    ).fetchall()
+    pairs = pairwise([times[0] if before is None else before[0], *times] if times else [])
+    found = {place for place, (last, time) in enumerate(pairs, one.first) if time < last}
+    for place in sorted(found ^ {place for (place,) in told})[:MAX_REPORTED_PROBLEMS]:
+        message = "searches do not find entries about here by their times"
+        yield Problem(index=place, code="index", message=message)
 
 
 def _values(
@@ -194,7 +233,7 @@ def look_at_indexes(db: Connection) -> list[Problem]:
     """Return what is wrong with the indexes that searches use beside the log's own tables."""
     found = [
         text
-        for table in ("log_entries", "log_values")
+        for table in ("log_entries", "log_values", "log_clock_back")
         for (text,) in db.execute(f"PRAGMA integrity_check({table})").fetchall()
         if text != "ok"
     ]

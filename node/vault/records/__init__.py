@@ -6,7 +6,7 @@ Never here: decisions, cryptography, or transactions (the caller's).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Cursor(Protocol):
 class Connection(Protocol):
     """The part of a database connection that records use."""
 
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> Cursor:
         """Run one statement."""
         ...
 
@@ -47,6 +47,18 @@ def as_row(kind: type[T], values: Sequence[Any]) -> T:
 def as_row_or_none(kind: type[T], values: Sequence[Any] | None) -> T | None:
     """Return a row class, or None where there is no row."""
     return None if values is None else as_row(kind, values)
+
+
+def capabilities_starting(db: Connection, table: str, text: str) -> list[bytes]:
+    """Return the ids, at most 20, that begin with a text; none where it is no beginning of one."""
+    prefix = text.lower()
+    if not prefix or prefix.strip("0123456789abcdef"):
+        return []
+    rows = db.execute(
+        f"SELECT capability_id FROM {table} WHERE lower(hex(capability_id)) GLOB ? LIMIT 20",
+        (prefix + "*",),
+    )
+    return [one for (one,) in rows.fetchall()]
 
 
 def get_meta(db: Connection, key: str) -> bytes | None:

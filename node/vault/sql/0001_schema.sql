@@ -281,14 +281,20 @@ CREATE TABLE log_entries (
   log_index INTEGER NOT NULL,
   time      INTEGER NOT NULL,
   event     TEXT NOT NULL,
+  actor     INTEGER,                -- log_subjects; NULL for this node itself
   hashes    BLOB NOT NULL,          -- its leaf hash and, level by level, of the subtrees it completes
   entry     BLOB NOT NULL,          -- exact bytes, never re-serialised
   PRIMARY KEY (incarnation, log_index)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX log_entries_by_event ON log_entries (event, incarnation, log_index, time);
--- Where an entry names who did it, the pseudonym stands at one place in its bytes; else a quote does.
-CREATE INDEX log_entries_by_actor ON log_entries (substr(entry, 11, 32), incarnation, log_index)
-  WHERE substr(entry, 11, 32) >= x'30';
+CREATE INDEX log_entries_by_actor ON log_entries (actor, incarnation, log_index)
+  WHERE actor IS NOT NULL;
+
+CREATE TABLE log_clock_back (       -- entries of an earlier time than the one before: else times grow
+  incarnation INTEGER NOT NULL,
+  log_index INTEGER NOT NULL,
+  PRIMARY KEY (incarnation, log_index)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE log_head (             -- the newest signed head of each incarnation that has entries
   incarnation INTEGER PRIMARY KEY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from node.vault.records import team as rows
 from protocol.audit.checkpoint import parse_checkpoint_untrusted
 from protocol.audit.equivocation import decode_evidence_untrusted, verify_evidence_untrusted
 from protocol.audit.note import split_note_untrusted
-from protocol.errors import Refused
-from protocol.messages import AddCheckpoint, Cosigned, FetchHeads, Heads
+from protocol.errors import Refused, SafelightError
+from protocol.messages import AddCheckpoint, Cosigned, FetchHead, FetchHeads, Head, Heads
 from tests.attacks.mallory import Log, Mallory, enlisted, receive_grant, refused, show_two_histories
 from tests.node.services.conditions import execute
 from tests.node.services.team import Person, eventually, start_node, team
@@ -117,6 +118,101 @@ async def test_two_heads_that_two_members_tell_at_once_are_both_looked_at(tmp_pa
         assert [one["kind"] for one in await alarms(bob)] == ["equivocation"]
 
 
+def shown_as(note: bytes) -> Shown:
+    """Return a signed head as a node has it that has verified it."""
+    return Shown(parse_checkpoint_untrusted(split_note_untrusted(note)[0]), note)
+
+
+@pytest.mark.parametrize("first", ["gossip", "greeting", "both"])
+async def test_one_fork_that_is_found_in_two_ways_is_one_alarm(tmp_path: Path, first: str) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        for person in (alice, bob):
+            await person.node.witnessed.close()
+        old = shown_as(mallory.log.head())
+        for _ in range(11):
+            mallory.log.append()
+        held = mallory.log.head()
+        await mallory.dial(bob)
+        member = mallory.local.public
+
+        async def linked() -> bool:
+            return bob.node.peering.link(mallory.me) is not None
+
+        await eventually(linked)
+        link = bob.node.peering.link(mallory.me)
+        assert link is not None
+        # Both are heads of the log that was shown, and the log can prove neither any more.
+        mallory.log = mallory.log.fork(0, grown=32)
+
+        async def gossip() -> None:
+            assert await bob.node.witnessing.hear_of(member, old)
+            with contextlib.suppress(SafelightError):
+                await bob.node.witnessing.follow(link.session, member)
+
+        async def greeting() -> None:
+            with pytest.raises(SafelightError):
+                await mallory.dial(bob)
+
+        if first == "both":
+            await asyncio.gather(gossip(), greeting())
+        else:
+            for step in (gossip, greeting) if first == "gossip" else (greeting, gossip):
+                await step()
+
+        (alarm,) = await alarms(bob)
+        assert (alarm["kind"], alarm["proven"]) == ("fork", True)
+        row = await bob.node.witnessing.alarms.row(None)
+        assert (row.first, row.second) == (held, mallory.log.head())
+        logged = [one["detail"] for one in await bob.events("witness_alarm")]
+        assert [one["kind"] for one in logged if one["kind"] != "head"] == ["fork"]
+
+
+async def test_two_heads_that_go_together_are_no_alarm_because_one_proof_of_them_is_none(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        for _ in range(11):
+            mallory.log.append()
+        old = mallory.log.head(5)
+        session = await mallory.dial(bob)
+        asked: list[tuple[int, int]] = []
+
+        async def wrong_once(_session: object, request: FetchHead) -> Head:
+            asked.append((request.from_size, request.to_size))
+            answer = mallory.log.answer(request)
+            return Head(note=answer.note, proof=()) if len(asked) == 1 else answer
+
+        for _ in range(4):
+            mallory.log.append()
+        mallory.script[FetchHead] = wrong_once
+
+        await session.request(mallory.hello(my_head=old))
+
+        assert asked == [(5, 12), (12, 16), (5, 16)]
+        assert await alarms(bob) == []
+
+
+async def test_what_a_person_has_looked_into_is_not_found_again_where_others_tell_it(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
+        for person in (alice, bob):
+            await person.node.witnessed.close()
+        await show_two_histories(mallory, bob)
+        (alarm,) = await alarms(bob)
+        row = await bob.node.witnessing.alarms.row(alarm["id"])
+        await bob.node.witnessing.alarms.clear(alarm["id"])
+
+        # Before a head of it is held again, and after.
+        member, old = mallory.local.public, shown_as(row.first)
+        assert not await bob.node.witnessing.hear_of(member, old)
+        await mallory.dial(bob)
+        assert not await bob.node.witnessing.hear_of(member, old)
+
+        await mallory.dial(bob)
+        assert await alarms(bob) == []
+
+
 def closed(session: Any) -> Any:
     async def is_closed() -> bool:
         return bool(session.closed.is_set())
@@ -124,15 +220,16 @@ def closed(session: Any) -> Any:
     return is_closed
 
 
+@pytest.mark.parametrize("size", [15, 16])  # A proof from 16 leaves out the root it starts from.
 async def test_t09a_two_heads_of_two_sizes_are_an_alarm_once_the_log_cannot_prove_them(
-    tmp_path: Path,
+    tmp_path: Path, size: int
 ) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
         # They exchange heads when this test says so.
         await alice.node.witnessed.close()
         await bob.node.witnessed.close()
         first, second = two_histories(mallory)
-        first.entries.pop()
+        del first.entries[size:]
         second.append()
         await mallory.dial(alice)
         mallory.log = second
@@ -142,7 +239,7 @@ async def test_t09a_two_heads_of_two_sizes_are_an_alarm_once_the_log_cannot_prov
         assert to_alice is not None
         assert await alarms(alice) == await alarms(bob) == []
 
-        # Of 15 and 17 entries. Alice asks mallory for the proof.
+        # Of 15 or 16, and of 17 entries. Alice asks mallory for the proof.
         await alice.node.witnessed.exchange([to_bob])
 
         await all_alarmed(alice)
@@ -244,9 +341,9 @@ async def test_dealings_stop_both_ways_and_after_a_restart_until_a_person_clears
     async with team(tmp_path, "alice", "bob") as (alice, bob), enlisted(alice) as mallory:
         session = await mallory.dial(bob)
         held = await mallory.grant(session, mallory.forge(bob))
-        row = await bob.node.receiving.resolve(held)
-        images = await bob.node.receiving.resolve_images(row, [])
-        await bob.node.receiving.fetch(row, images, progress=lambda *_: None)
+        row = await bob.node.inbox.resolve(held)
+        images = await bob.node.inbox.resolve_images(row, [])
+        await bob.node.fetching.fetch(row, images, progress=lambda *_: None)
         unfetched = await mallory.grant(session, mallory.forge(bob))
         (image,) = await bob.import_pictures(1)
         await bob.share([image["id"]], ["mallory"])

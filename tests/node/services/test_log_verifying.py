@@ -15,9 +15,20 @@ from tests.node.services.team import Person
 NAME_OF_5 = "log_index = 5 AND field = 'name'"
 OTHER_SEALED = "(SELECT sealed FROM log_values WHERE log_index = 4 AND field = 'name')"
 OTHER_NODES = "CAST(substr(hashes, 1, 32) || zeroblob(64) AS BLOB)"
+SOMEBODY = "(SELECT max(subject_id) FROM log_subjects)"
 CHANGES: dict[str, tuple[str, tuple[int | None, str]]] = {
     "an entry that the index calls another event": (
         "UPDATE log_entries SET event = 'exported' WHERE log_index = 5", (5, "index"),
+    ),
+    "who did it, where searches look": (
+        f"UPDATE log_entries SET actor = {SOMEBODY} WHERE log_index = 5", (5, "index"),
+    ),
+    "that somebody did it, where searches look": (
+        "UPDATE log_entries SET actor = iif(actor IS NULL, 1, NULL) WHERE log_index = 5",
+        (5, "index"),
+    ),
+    "a clock that was never set back": (
+        "INSERT INTO log_clock_back (incarnation, log_index) VALUES (0, 5)", (5, "index"),
     ),
     "an entry that the index finds at another time": (
         "UPDATE log_entries SET time = time + 1 WHERE log_index = 5", (5, "index"),
@@ -77,7 +88,7 @@ def _processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(log_verifying, "_WORTH_PROCESSES", 0)
 
 
-TABLES = ("log_entries", "log_head", "log_values", "log_keys")
+TABLES = ("log_entries", "log_clock_back", "log_head", "log_values", "log_keys")
 
 
 @pytest.mark.usefixtures("_processes")
@@ -122,6 +133,7 @@ async def test_a_search_index_that_hides_an_entry_is_found(tmp_path: Path) -> No
     ("index", "columns"),
     [
         ("log_values_by_subject", "log_values (subject_id, incarnation, log_index)"),
+        ("log_entries_by_actor", "log_entries (actor, incarnation, log_index)"),
         ("log_entries_by_event", "log_entries (event, incarnation, log_index, time)"),
     ],
 )

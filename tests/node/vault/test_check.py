@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -373,9 +374,9 @@ async def test_a_log_that_was_tampered_with_is_found(closed: Closed, sql: str, w
 async def test_a_dangling_reference_is_found(closed: Closed) -> None:
     vault = await reopen(closed.home.folder)
 
-    def orphan(connection: object) -> None:
-        connection.execute("PRAGMA foreign_keys = OFF")  # type: ignore[attr-defined]
-        connection.execute("DELETE FROM images")  # type: ignore[attr-defined]
+    def orphan(connection: Any) -> None:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("DELETE FROM images")
 
     await vault.database._writer.run(orphan)
     await vault.close()

@@ -62,10 +62,8 @@ async def test_a_full_disk_fails_each_waiting_caller_and_works_again_later(
         database = await open_database(index, signer)
         first = await database.write(log)
         ballast = folder / "ballast"
-        with pytest.raises(OSError), ballast.open("wb") as file:  # noqa: PT012
-            while True:
-                file.write(bytes(4096))
-                file.flush()
+        with pytest.raises(OSError):
+            fill(ballast)
 
         full = 0
         size = first.size
@@ -116,6 +114,14 @@ async def test_a_failed_write_stops_everything_and_loses_nothing_acknowledged(
     assert head is not None
     assert head.note == committed.head
     await again.close()
+
+
+def fill(file: Path) -> None:
+    """Write to a file until the disk has no room; OSError."""
+    with file.open("wb") as ballast:
+        while True:
+            ballast.write(bytes(4096))
+            ballast.flush()
 
 
 async def fill_pages(database: Database) -> int:

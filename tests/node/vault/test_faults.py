@@ -113,13 +113,13 @@ async def test_an_fsync_error_stops_everything_and_is_never_retried(
     assert await head_size(folder) >= len(good)
 
 
-async def cut_power(tmp_path: Path, program: Path, setting: str) -> tuple[int, int]:
+async def cut_power(tmp_path: Path, program: Path, *settings: str) -> tuple[int, int]:
     """Return how many entries were acknowledged, and how many a power cut left."""
     with ext4(tmp_path, mib=32) as (image, disk):
         (disk / "index.db").touch()
         os.sync()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(program), str(disk), "100000", setting),
+            *(sys.executable, str(program), str(disk), "100000", *settings),
             stdout=asyncio.subprocess.PIPE,
             env=environment(),
         )
@@ -145,7 +145,7 @@ async def test_guarantee_10_what_was_acknowledged_survives_a_power_cut(
     for trial in range(20 if os.environ.get("SAFELIGHT_LONG") else 1):
         folder = tmp_path / str(trial)
         folder.mkdir()
-        acknowledged, left = await cut_power(folder, program, "PRAGMA synchronous = FULL")
+        acknowledged, left = await cut_power(folder, program)
         assert left >= acknowledged
 
 

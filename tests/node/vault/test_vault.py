@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from node.vault.errors import (
     WrongPassphraseError,
 )
 from node.vault.keyslots import KeyslotRecord, SlotState, look
-from node.vault.records import set_meta
+from node.vault.records import get_meta, set_meta
 from node.vault.vault import Vault, recover
 from protocol.audit.checkpoint import open_checkpoint_untrusted, origin_of
 from protocol.audit.entry import decode_entry_untrusted
@@ -443,10 +444,11 @@ async def test_damaged_keyslots_are_named_when_the_vault_is_opened(
 
 
 async def test_seeds_that_do_not_fit_the_certificate_are_damage(vault: Vault, home: Path) -> None:
+    def put(transaction: WriteTransaction, *, key: str, value: bytes) -> None:
+        set_meta(transaction.connection, key, value)
+
     for key, value in (("seeds", bytes(128)), ("seeds", b"short"), ("certificate", b"none")):
-        await vault.database.write(
-            lambda transaction, k=key, v=value: set_meta(transaction.connection, k, v)  # type: ignore[misc]
-        )
+        await vault.database.write(partial(put, key=key, value=value))
     await vault.close()
 
     with pytest.raises(DamagedError):
@@ -494,11 +496,8 @@ async def test_guarantee_10_what_was_acknowledged_survives_a_kill(
         assert size is not None
         assert size.size > max(index for _, index in told.values())
         for number, (turn, _) in told.items():
-            (kept,) = await again.database.read(
-                lambda db, n=number: db.execute(  # type: ignore[misc]
-                    "SELECT value FROM meta WHERE key = ?", (str(n),)
-                ).fetchone()
-            )
+            kept = await again.database.read(partial(get_meta, key=str(number)))
+            assert kept is not None
             assert int(kept) >= turn
         total = size.size
         await again.close()

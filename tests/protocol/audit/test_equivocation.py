@@ -257,8 +257,28 @@ def test_a_proof_of_another_history_shows_its_root() -> None:
     for new in range(2, 21):
         for old in range(1, new):
             path = proof(THERE, old, new)
-            found = forked_root_untrusted(old, new, at(THERE, new).root, path)
-            assert found == (None if old & (old - 1) == 0 else at(THERE, old).root)
+            root = at(THERE, old).root
+            found = forked_root_untrusted(old, new, at(THERE, new).root, path, root)
+            assert found == root
+            untold = forked_root_untrusted(old, new, at(THERE, new).root, path)
+            assert untold == (None if old & (old - 1) == 0 else root)
+
+
+@pytest.mark.parametrize("old", [1, 2, 4, 8, 16])
+def test_a_fork_from_a_power_of_two_is_proven_by_the_root_that_its_log_tells(old: int) -> None:
+    here, there = (grown(LOG[: old - 1], 20, story) for story in ("here", "there"))
+    for new in range(old + 1, 21):
+        path, root = proof(there, old, new), at(there, old).root
+        assert root != at(here, old).root
+
+        found = forked_root_untrusted(old, new, at(there, new).root, path, root)
+
+        assert found == root
+        evidence = head_evidence(KEYS, head(here, old), head(there, new), root=found, proof=path)
+        assert verify_evidence_untrusted(evidence).kind is Kind.FORK
+        # A root that somebody else made up is bound to nothing.
+        for lie in (at(here, old).root, bytes(32), bytes(31), b""):
+            assert forked_root_untrusted(old, new, at(there, new).root, path, lie) is None
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, 5), (5, 5), (6, 5), (-3, 5)])
