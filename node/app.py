@@ -11,11 +11,11 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from node import dispatch
 from node.control.routes import ControlServer, Progress
@@ -101,6 +101,10 @@ def _take_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _locked() -> LockedError:
+    return LockedError("the vault is locked", hint="safelight unlock")
+
+
 class App:
     """One node process. Answers ``status``, ``unlock`` and ``stop`` in every state."""
 
@@ -120,7 +124,7 @@ class App:
         self._clock = SystemClock()
         self._imaging = ImagingPool()
         self._node: Unlocked | None = None
-        self._locked_by_user = False
+        self._locked_by_user = asyncio.Event()
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._calls: set[asyncio.Task[Any]] = set()
@@ -176,14 +180,31 @@ class App:
     async def _while_unlocked(
         self, stream: AsyncGenerator[dict[str, Any], None]
     ) -> AsyncGenerator[dict[str, Any], None]:
-        async with aclosing(stream) as events:
-            async for event in events:
-                self._unlocked()
-                yield event
+        locked = asyncio.create_task(self._locked_by_user.wait())
+        try:
+            async with aclosing(stream) as events:
+                while (event := await self._before(locked, anext(events, None))) is not None:
+                    yield event
+        finally:
+            locked.cancel()
+
+    async def _before(
+        self, locked: asyncio.Task[Literal[True]], event: Awaitable[dict[str, Any] | None]
+    ) -> dict[str, Any] | None:
+        """Return the next event; LockedError at once where the vault is locked before it comes."""
+        coming = asyncio.ensure_future(event)
+        try:
+            await asyncio.wait({coming, locked}, return_when=asyncio.FIRST_COMPLETED)
+            if locked.done() or self._node is None:
+                raise _locked()
+            return await coming
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
     def _unlocked(self) -> Unlocked:
-        if self._node is None or self._locked_by_user:
-            raise LockedError("the vault is locked", hint="safelight unlock")
+        if self._node is None or self._locked_by_user.is_set():
+            raise _locked()
         return self._node
 
     # Locked and unlocked --------------------------------------------------------------------------
@@ -191,8 +212,8 @@ class App:
     async def _status(self) -> dict[str, Any]:
         node = self._node
         status: dict[str, Any] = {
-            "state": "locked" if node is None or self._locked_by_user else "unlocked",
-            "locked_by_user": self._locked_by_user,
+            "state": "locked" if node is None or self._locked_by_user.is_set() else "unlocked",
+            "locked_by_user": self._locked_by_user.is_set(),
             "serving": node is not None,
             "pid": os.getpid(),
             "home": str(self._home),
@@ -228,7 +249,7 @@ class App:
         if accept_clock:
             await self._unlocked().accept_clock()
         findings = [decoding(self._imaging.walls), core_dumps()]
-        if self._node is not None and not self._locked_by_user:
+        if self._node is not None and not self._locked_by_user.is_set():
             findings += await self._node.look_at_health()
         return {"checks": described(findings)}
 
@@ -242,7 +263,7 @@ class App:
                 await self._node.context.vault.check_passphrase(passphrase)
                 await self._node.log_keys.roll_if_due()
                 self._node.pixels.open()
-            self._locked_by_user = False
+            self._locked_by_user.clear()
         return await self._status()
 
     async def _open_vault(self, passphrase: str) -> None:
@@ -268,7 +289,7 @@ class App:
     async def _lock(self, *, full: bool) -> dict[str, Any]:
         """Close the control API and drop pixels; ``full`` drops all keys and stops serving."""
         async with self._changing:
-            self._locked_by_user = True
+            self._locked_by_user.set()
             if self._node is not None:
                 self._node.pixels.close()
                 self._node.inviting.end_all("the vault was locked")

@@ -19,8 +19,6 @@ from node.control.client import ControlClient, ControlError
 from node.control.schema import METHODS, Params
 from node.errors import LockedError, UnreachableError
 from node.imaging.made import made_pictures
-from node.imaging.pool import ImagingPool
-from node.services.entries import draft
 from node.services.peering import Peering
 from node.system import SystemClock, system_entropy
 from node.transport.listener import ListenError
@@ -28,6 +26,7 @@ from node.unlocked import Unlocked
 from node.vault.errors import VaultBusyError, WrongPassphraseError
 from node.vault.vault import Vault
 from protocol.errors import Refused, SafelightError
+from tests.node.kept_imaging import kept_imaging
 from tests.node.services.conditions import execute, writer_held
 from tests.node.services.team import (
     PASSPHRASE,
@@ -88,8 +87,7 @@ def node_of(app: App) -> Unlocked:
 @asynccontextmanager
 async def friend(folder: Path, app: App) -> AsyncIterator[Person]:
     """Hold an administrator whose team the unlocked node of an app has joined."""
-    imaging = ImagingPool(workers=1)
-    await imaging.start()
+    imaging = await kept_imaging()
     alice = await new_person(folder, "alice", imaging)
     try:
         await alice.node.membership.create("Team")
@@ -101,7 +99,6 @@ async def friend(folder: Path, app: App) -> AsyncIterator[Person]:
         yield alice
     finally:
         await alice.node.close()
-        await imaging.close()
 
 
 # States ---------------------------------------------------------------------------------------
@@ -200,7 +197,7 @@ async def _granted(alice: Person, app: App, *, ready: bool = True) -> str:
     (shared,) = await alice.share([image["id"]], ["bob"])
 
     async def there() -> bool:
-        inbox = await node_of(app).receiving.inbox()
+        inbox = await node_of(app).inbox.held()
         return bool(inbox) and (inbox[0]["images"][0]["ready"] or not ready)
 
     await eventually(there)
@@ -226,20 +223,25 @@ async def test_an_open_that_is_under_way_when_the_node_is_locked_shows_nothing(
             assert node_of(app).pixels._shown == {}
 
 
-async def test_a_follower_of_the_log_is_told_no_more_once_the_node_is_locked(home: Path) -> None:
+@pytest.mark.parametrize("unlocked_again", [False, True])
+@pytest.mark.parametrize("method", ["audit_follow", "events"])
+async def test_whoever_listens_is_told_at_once_that_the_node_is_locked(
+    home: Path, method: str, unlocked_again: bool
+) -> None:
     async with running(home) as app:
         await unlock(app)
         await call(app, "team_create", schema.TeamCreate(name="Team"))
-        stream = app.stream("audit_follow", schema.AuditLog(limit=1))
-        await anext(stream)
-        following = asyncio.ensure_future(anext(stream))
+        params = schema.AuditLog(limit=0) if method == "audit_follow" else schema.Empty()
+        listening = asyncio.ensure_future(anext(app.stream(method, params)))
         await asyncio.sleep(0.05)
+        assert not listening.done()
 
         await call(app, "lock")
-        await _log_something(node_of(app))
+        if unlocked_again:
+            await unlock(app)
 
-        with pytest.raises((LockedError, StopAsyncIteration)):
-            await asyncio.wait_for(following, 1)
+        with pytest.raises(LockedError):
+            await asyncio.wait_for(listening, 30)
 
 
 async def test_whoever_listens_is_told_when_everything_is_closed(home: Path) -> None:
@@ -253,14 +255,6 @@ async def test_whoever_listens_is_told_when_everything_is_closed(home: Path) -> 
 
         with pytest.raises((LockedError, StopAsyncIteration)):
             await asyncio.wait_for(listening, 2)
-
-
-async def _log_something(node: Unlocked) -> None:
-    await node.context.database.write(
-        lambda transaction: transaction.append(
-            draft("reviewed", actor=None, about=node.context.me, facts={"note": "x"})
-        )
-    )
 
 
 async def test_a_full_lock_closes_everything_and_another_process_may_have_the_vault(
@@ -440,7 +434,7 @@ async def test_one_home_has_one_process(home: Path) -> None:
 async def test_opening_while_the_issuer_is_fully_locked_is_unreachable_and_works_after(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("viewing", "receiving"):
+    for module in ("viewing", "fetching"):
         monkeypatch.setattr(f"node.services.{module}._REACH_S", 0.5)
     async with running(home) as app:
         await unlock(app)
@@ -454,7 +448,7 @@ async def test_opening_while_the_issuer_is_fully_locked_is_unreachable_and_works
                 await alice.open(capability)
             await unlock(app)
             monkeypatch.setattr("node.services.viewing._REACH_S", 10)
-            monkeypatch.setattr("node.services.receiving._REACH_S", 10)
+            monkeypatch.setattr("node.services.fetching._REACH_S", 10)
             assert (await alice.open(capability))["opens_left"] == 8
 
 
