@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# A file's tests share their nodes and wait for them: more files at once than cores, the longest first.
+LONG_FILES := tests/tui/ tests/e2e/ tests/attacks/
+OTHER_TESTS := $(filter-out $(LONG_FILES) tests/protocol/ tests/__pycache__/,$(wildcard tests/*/ tests/test_*.py))
+
 .PHONY: help demo test check format lint types imports bench screenshots lock clean
 
 help: ## what there is
@@ -20,8 +24,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## the main job, for real, on this machine (FOLDER=your/pictures)
 	@$(BIN)/safelight demo $(FOLDER)
 
-test: $(STAMP) ## every test, with branch coverage of protocol/ at 100 %
-	$(BIN)/python -m pytest --cov --cov-fail-under=100 -n 2 --dist loadfile tests
+test: $(STAMP) ## every test; those of protocol/ alone run every branch of it
+	$(BIN)/python -m pytest --cov --cov-fail-under=100 -n 2 tests/protocol
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(LONG_FILES) $(OTHER_TESTS)
 
 check: format lint types imports test ## everything that must pass
 

@@ -232,6 +232,11 @@ async def _share(node: Unlocked, params: schema.Share, _progress: Progress) -> A
     return await node.sharing.share(**msgspec.structs.asdict(params))
 
 
+async def _preview_share(node: Unlocked, params: schema.PreviewShare, _progress: Progress) -> Any:
+    found = await node.previewing.preview(**msgspec.structs.asdict(params))
+    return {**found, "data": _encode(found["data"])}
+
+
 async def _shares(node: Unlocked, params: schema.Shares, _progress: Progress) -> Any:
     return await node.granted.shares(**msgspec.structs.asdict(params))
 
@@ -256,13 +261,13 @@ async def _extend(node: Unlocked, params: schema.Extend, _progress: Progress) ->
 
 
 async def _inbox(node: Unlocked, _params: Params, _progress: Progress) -> Any:
-    return await node.receiving.inbox()
+    return await node.inbox.held()
 
 
 async def _fetch(node: Unlocked, params: schema.Fetch, progress: Progress) -> Any:
-    row = await node.receiving.resolve(params.capability)
-    images = await node.receiving.resolve_images(row, params.images)
-    return await node.receiving.fetch(row, images, progress=progress)
+    row = await node.inbox.resolve(params.capability)
+    images = await node.inbox.resolve_images(row, params.images)
+    return await node.fetching.fetch(row, images, progress=progress)
 
 
 async def _open(node: Unlocked, params: schema.Open, _progress: Progress) -> Any:
@@ -431,6 +436,7 @@ _METHODS: Final[dict[str, Method]] = {
     "album_credit": _album_credit,
     "watermark": _watermark,
     "share": _share,
+    "preview_share": _preview_share,
     "shares": _shares,
     "access_review": _access_review,
     "shares_reissue": _shares_reissue,

@@ -9,6 +9,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def reported_faults(where: str) -> Iterator[None]:
+    """Report an error that nobody foresaw, and go on behind the block: the node outlives it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  one fault must not end everything else
+        report_fault(where, error)
 
 
 def report_fault(where: str, error: BaseException) -> None:

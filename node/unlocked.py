@@ -28,14 +28,17 @@ from node.services.delivery import Delivery
 from node.services.departures import Departures
 from node.services.disclosing import Disclosing
 from node.services.doctor import look_at_node
+from node.services.dropping import Dropping
 from node.services.ending import Ending
 from node.services.erasing import Erasing
 from node.services.evidence_pack import EvidencePacks
 from node.services.exporting import Exporting
+from node.services.fetching import Fetching
 from node.services.findings import Finding
 from node.services.gossip import Gossip
 from node.services.granted import Granted
 from node.services.health import describe
+from node.services.inbox import Inbox
 from node.services.incarnations import Incarnations
 from node.services.incoming import Incoming
 from node.services.inviting import Inviting
@@ -52,6 +55,7 @@ from node.services.opening import Opening
 from node.services.outside import Outside, Serving
 from node.services.peering import Peering
 from node.services.pixel_store import PixelStore
+from node.services.previewing import Previewing
 from node.services.questions import Questions
 from node.services.receiving import Receiving
 from node.services.reconciling import Reconciling
@@ -110,6 +114,7 @@ class Unlocked:
     marking: Marking
     browsing: Browsing
     sharing: Sharing
+    previewing: Previewing
     granted: Granted
     reviewing: Reviewing
     reissuing: Reissuing
@@ -121,6 +126,9 @@ class Unlocked:
     rendering: Rendering
     opening: Opening
     receiving: Receiving
+    inbox: Inbox
+    fetching: Fetching
+    dropping: Dropping
     viewing: Viewing
     auditing: Auditing
     log_reading: LogReading
@@ -201,8 +209,16 @@ class Unlocked:
             deadlines_changed=ending.deadlines_changed,
         )
         opening = Opening(context, membership, witnessing, clock_guard)
+        inbox = Inbox(context, membership)
+        fetching = Fetching(context, membership, peering, inbox)
+        dropping = Dropping(context, pixels)
         receiving = Receiving(
-            context, membership, peering, poke=delivery.poke, drop_pixels=pixels.drop_capability
+            context,
+            membership,
+            inbox,
+            pixels,
+            poke=delivery.poke,
+            deadlines_changed=dropping.deadlines_changed,
         )
         auditing = Auditing(context, membership)
         log_reading = LogReading(context, membership, library)
@@ -256,6 +272,7 @@ class Unlocked:
             marking=Marking(context),
             browsing=Browsing(context, membership, library),
             sharing=sharing,
+            previewing=Previewing(context, library, sharing),
             granted=granted,
             reviewing=Reviewing(context, membership, granted),
             reissuing=Reissuing(context, membership, granted, sharing),
@@ -267,13 +284,17 @@ class Unlocked:
             rendering=rendering,
             opening=opening,
             receiving=receiving,
+            inbox=inbox,
+            fetching=fetching,
+            dropping=dropping,
             viewing=Viewing(
                 context,
                 membership,
                 peering,
                 witnessing,
                 log_keys,
-                receiving,
+                inbox,
+                fetching,
                 library,
                 disclosing,
                 pixels,
@@ -329,7 +350,7 @@ class Unlocked:
         self.departures.start()
         self.administering.start()
         self.opening.start()
-        self.receiving.start()
+        self.dropping.start()
         self.mailing.start()
 
     async def _find_others(self, *, mdns: bool, rendezvous: str | None) -> None:
@@ -363,7 +384,7 @@ class Unlocked:
             self.departures.close(),
             self.administering.close(),
             self.opening.close(),
-            self.receiving.close(),
+            self.dropping.close(),
         )
         await self.context.vault.close()
 

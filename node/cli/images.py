@@ -6,18 +6,34 @@ Never here: search.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from node.cli.common import Settings, new_command
-from node.cli.complete import albums
+from node.cli.complete import albums, members
+
+if TYPE_CHECKING:
+    from node.control.client import ControlClient
+
+_CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
+_STATUSES: Final = ("shared", "unshared", "received", "expiring")
+_PAGE: Final = 256
 
 
 @new_command("images")
 @click.argument("query", nargs=-1, metavar="[QUERY]", help="Words of a name, tag or album.")
 @click.option("--album", metavar="A", shell_complete=albums, help="Only of this album.")
 @click.option("--tag", metavar="T", help="Only with this tag.")
+@click.option("--classification", type=click.Choice(_CLASSIFICATIONS), help="Only so sensitive.")
+@click.option(
+    "--status",
+    type=click.Choice(_STATUSES),
+    help="Only what is shared now, is not, came from somebody else, or is over within a day.",
+)
+@click.option(
+    "--person", metavar="WHO", shell_complete=members, help="Only what they may open now."
+)
 @click.option(
     "--limit",
     metavar="N",
@@ -27,7 +43,14 @@ from node.cli.complete import albums
 )
 @click.pass_obj
 def command(
-    settings: Settings, query: tuple[str, ...], album: str | None, tag: str | None, limit: int
+    settings: Settings,
+    query: tuple[str, ...],
+    album: str | None,
+    tag: str | None,
+    classification: str | None,
+    status: str | None,
+    person: str | None,
+    limit: int,
 ) -> None:
     """List your pictures, newest first, or those that fit a search.
 
@@ -36,11 +59,37 @@ def command(
     from node.cli import output, reach
     from node.control.schema import Images
 
-    params = Images(query=" ".join(query), album=album, tag=tag, limit=limit)
-    output.present(reach.call(settings, "images", params), _people, as_json=settings.json)
+    words = " ".join(query)
+    narrower = {"classification": classification, "status": status, "person": person}
+    if any(narrower.values()):
+        wanted = {"query": words, "album": album, "tag": tag, **narrower}
+        found = reach.with_node(settings, lambda client: _browsed(client, wanted, limit))
+    else:
+        params = Images(query=words, album=album, tag=tag, limit=limit)
+        found = reach.call(settings, "images", params)
+    output.present(found, _table, as_json=settings.json)
 
 
-def _people(images: list[dict[str, Any]]) -> None:
+async def _browsed(
+    client: ControlClient, wanted: dict[str, str | None], limit: int
+) -> list[dict[str, Any]]:
+    """Return what screens show under these filters, page by page."""
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:
+        page = await client.call(
+            "browse", {**wanted, "offset": len(found), "limit": min(_PAGE, limit - len(found))}
+        )
+        # The JSON is the same whatever was asked.
+        found += [
+            {name: value for name, value in image.items() if name != "shares"}
+            for image in page["images"]
+        ]
+        if not page["images"]:
+            break
+    return found
+
+
+def _table(images: list[dict[str, Any]]) -> None:
     from node.cli import output
 
     output.table(

@@ -13,6 +13,10 @@ from typing import Final
 _DROPPED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: controls, formats (bidi among them), surrogates, private, separators."""
 
+_MARKS: Final = frozenset({"Mn", "Me"})
+_MOST_MARKS: Final = 4
+"""Marks on one letter: more than scripts have, and they would run over the lines around it."""
+
 
 def clean(text: str) -> str:
     """Return text that a terminal shows and does nothing else with; lines stay lines."""
@@ -29,5 +33,11 @@ def clean_line(text: str) -> str:
 
 
 def _clean(line: str) -> str:
-    spaced = line.replace("\t", " ")
-    return "".join(letter for letter in spaced if unicodedata.category(letter) not in _DROPPED)
+    kept: list[str] = []
+    marks = 0
+    for letter in line.replace("\t", " "):
+        category = unicodedata.category(letter)
+        marks = marks + 1 if category in _MARKS else 0
+        if category not in _DROPPED and marks <= _MOST_MARKS:
+            kept.append(letter)
+    return "".join(kept)

@@ -162,7 +162,7 @@ async def answers(home: Path) -> bool:
     return True
 
 
-async def spawn_node(home: Path, arguments: Sequence[str] = (), *, timeout: float = 30) -> int:  # noqa: ASYNC109
+async def spawn_node(home: Path, arguments: Sequence[str] = (), *, timeout: float = 30) -> int:
     """Start the node of a home in the background; return its pid once its socket answers.
 
     ``arguments`` are further options of ``node run``; their paths are absolute, for the

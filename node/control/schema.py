@@ -15,7 +15,7 @@ typed them: a name where unique, an id or a unique id prefix; the node resolves 
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -240,6 +240,26 @@ class Share(Params, frozen=True):
     """Not even that of an album."""
     names: bool | None = None
     """Whether holders learn the pictures' names; None: members do, guests get neutral ones."""
+    look_into: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Of how many pictures a dry run says what would leave; None is all."""
+
+
+class PreviewShare(Params, frozen=True):
+    """One picture as a person would see it under such a share, which is not made.
+
+    Small: `data` in base64 is a JPEG; `watermark` says what it bears and how strongly, or is null.
+    """
+
+    what: list[str]
+    """As in `share`: the strictest of them counts for all."""
+    to: str
+    place: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Which of the pictures, in their order."""
+    rights: list[str] = msgspec.field(default_factory=lambda: ["view"])
+    rendition: str | None = None
+    watermark: bool | None = None
+    edge: Annotated[int, msgspec.Meta(ge=64, le=1024)] = 1024
+    """Pixels of its longer side, at most."""
 
 
 class Shares(Params, frozen=True):
@@ -536,6 +556,7 @@ METHODS: Final[dict[str, type[Params]]] = {
     "thumbnails": Thumbnails,
     "browse": Browse,
     "share": Share,
+    "preview_share": PreviewShare,
     "shares": Shares,
     "access_review": AccessReview,
     "shares_reissue": SharesReissue,

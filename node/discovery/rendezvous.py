@@ -151,7 +151,7 @@ class RendezvousClient:
         if (session := self._session) is not None:
             self._spawn(self._check(session))
 
-    async def settled(self, timeout: float) -> bool:  # noqa: ASYNC109  the caller's patience
+    async def settled(self, timeout: float) -> bool:
         """Wait until it is known whether the server is there; say whether it is connected."""
         if self.address is None:
             return False

@@ -93,7 +93,7 @@ def decode_untrusted(data: bytes, box: tuple[int, int]) -> Decoded:
     the picture inside.
     """
     image_format = exact_format_untrusted(data)
-    with _blame_the_picture():
+    with blame_the_picture():
         if image_format == RAW:
             return _decode_raw(data, box)
         return _decode(data, image_format, box)
@@ -162,7 +162,7 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 @contextmanager
-def _blame_the_picture() -> Iterator[None]:
+def blame_the_picture() -> Iterator[None]:
     """Turn whatever a decoder raises into an ImagingError."""
     try:
         yield

@@ -165,7 +165,7 @@ def _numbers(seed: int) -> Iterator[float]:
 
 def _exif(scene: _Scene, number: int, size: tuple[int, int]) -> bytes:
     taken = f"2024:{number % 12 + 1:02}:{number % 28 + 1:02} 07:{number % 60:02}:00"
-    return piexif.dump(  # type: ignore[no-any-return]
+    exif: bytes = piexif.dump(
         {
             "0th": {
                 piexif.ImageIFD.Make: "Safelight",
@@ -188,6 +188,7 @@ def _exif(scene: _Scene, number: int, size: tuple[int, int]) -> bytes:
             },
         }
     )
+    return exif
 
 
 def _degrees(angle: float) -> tuple[tuple[int, int], ...]:

@@ -16,7 +16,7 @@ from typing import Final
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
-from node.imaging.errors import ImagingCode, ImagingError
+from node.imaging.decode import blame_the_picture
 
 _PLUGINS: Final = {
     "jpeg": "JPEG",
@@ -55,20 +55,18 @@ def configure_decoders() -> None:
 
 def hash_pixels_untrusted(data: bytes, image_format: str) -> PixelHash:
     """Decode a picture of one of FORMATS and hash it; ImagingError `broken` or `too_large`."""
-    try:
-        with Image.open(io.BytesIO(data), formats=[_PLUGINS[image_format]]) as image:
-            frames = 1 if image_format in _ONE_FRAME else getattr(image, "n_frames", 1)
-            digest = hashlib.sha256()
-            width, height = image.size
-            for number in range(frames):
-                if frames > 1:
-                    image.seek(number)
-                image.load()
-                _add(digest, image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
-        raise ImagingError(ImagingCode.TOO_LARGE) from None
-    except Exception:  # noqa: BLE001  decoders raise nearly anything for a broken picture
-        raise ImagingError(ImagingCode.BROKEN) from None
+    with (
+        blame_the_picture(),
+        Image.open(io.BytesIO(data), formats=[_PLUGINS[image_format]]) as image,
+    ):
+        frames = 1 if image_format in _ONE_FRAME else getattr(image, "n_frames", 1)
+        digest = hashlib.sha256()
+        width, height = image.size
+        for number in range(frames):
+            if frames > 1:
+                image.seek(number)
+            image.load()
+            _add(digest, image)
     return PixelHash(width=width, height=height, frames=frames, digest=digest.digest())
 
 

@@ -64,7 +64,7 @@ from node.imaging.messages import (
     unpack_findings_untrusted,
 )
 from node.imaging.metadata import GROUPS
-from node.imaging.processes import WarmParent, Worker, WorkerFault
+from node.imaging.processes import WarmParent, Worker, WorkerFaultError
 from node.imaging.strip.container import container_of
 from node.imaging.strip.errors import Detail, StripCode, StripError
 from node.imaging.strip.policy import DEFAULT_POLICY, StripPolicy
@@ -242,7 +242,7 @@ class ImagingPool:
                         thumbnail_format=THUMBNAIL_FORMAT,
                         likeness=answer.likeness,
                     )
-            raise WorkerFault
+            raise WorkerFaultError
 
         return await self._run(ThumbnailJob(sizes=tuple(sizes)), data, accept)
 
@@ -282,7 +282,7 @@ class ImagingPool:
                         removed=answer.removed,
                         kept=answer.kept,
                     )
-            raise WorkerFault
+            raise WorkerFaultError
 
         return await self._run(job, data + logo if logo else data, accept)
 
@@ -328,7 +328,7 @@ class ImagingPool:
                         kept=kept,
                         disclosure=_disclosure(body[length:]),
                     )
-            raise WorkerFault
+            raise WorkerFaultError
 
         copy = await self._run(CleanJob(ownership=ownership, policy=policy), data, accept)
         # What made the copy does not also judge it.
@@ -365,7 +365,7 @@ class ImagingPool:
                         problem=problem,
                         findings=_findings(body),
                     )
-            raise WorkerFault
+            raise WorkerFaultError
 
         return await self._run(InspectJob(ownership=ownership), data, accept)
 
@@ -383,7 +383,7 @@ class ImagingPool:
                     _trust(0 < width <= max_width and 0 < height <= max_height)
                     _trust(len(body) == 3 * width * height)
                     return Pixels(width=width, height=height, rgb=body)
-            raise WorkerFault
+            raise WorkerFaultError
 
         return await self._run(ScreenJob(width=max_width, height=max_height), data, accept)
 
@@ -400,7 +400,7 @@ class ImagingPool:
                     _trust(width > 0 and height > 0 and frames > 0)
                     _trust(len(digest) == _DIGEST_BYTES)
                     return answer
-            raise WorkerFault
+            raise WorkerFaultError
 
         return await self._run(HashJob(format=image_format), data, accept)
 
@@ -422,7 +422,7 @@ class ImagingPool:
             except TimeoutError:
                 await self._end(worker)
                 raise ImagingError(ImagingCode.TIMEOUT) from None
-            except WorkerFault:
+            except WorkerFaultError:
                 killed_by = await self._end(worker)
                 if self._closed:
                     raise _stopped() from None
@@ -463,7 +463,7 @@ class ImagingPool:
         parent = await self._warm_parent()
         try:
             return parent.hire(self._limits)
-        except WorkerFault:
+        except WorkerFaultError:
             if parent.alive:
                 raise
         # It died since its last job, through no fault of this picture.
@@ -513,7 +513,7 @@ def _require_edges(largest: int, *edges: int) -> None:
 def _trust(condition: bool) -> None:
     """Go on only with an answer that a sound worker gives."""
     if not condition:
-        raise WorkerFault
+        raise WorkerFaultError
 
 
 def _cut(body: bytes, lengths: Sequence[int]) -> Iterator[bytes]:
@@ -537,7 +537,7 @@ def _disclosure(body: bytes) -> Disclosure:
     try:
         said = unpack_disclosure_untrusted(body)
     except msgspec.MsgspecError:
-        raise WorkerFault from None
+        raise WorkerFaultError from None
     _trust(max(len(said.removed), len(said.kept)) <= MAX_LINES)
     return Disclosure(removed=tuple(map(shown, said.removed)), kept=tuple(map(shown, said.kept)))
 
@@ -546,7 +546,7 @@ def _findings(body: bytes) -> tuple[Finding, ...]:
     try:
         said = unpack_findings_untrusted(body)
     except msgspec.MsgspecError:
-        raise WorkerFault from None
+        raise WorkerFaultError from None
     _trust(len(said) <= MAX_FINDINGS + 1)
     _trust(all(one.group in FINDING_GROUPS for one in said))
     return tuple(replace(one, tag=shown(one.tag), value=shown(one.value)) for one in said)

@@ -51,7 +51,7 @@ OWN_VARIABLES: Final = {
 which is a fifth of the time of a large picture. And no threads of libraries: the parent forks."""
 
 
-class WorkerFault(Exception):  # noqa: N818  the worker's, not an error of the caller
+class WorkerFaultError(Exception):
     """A worker died, or said something that no sound worker says."""
 
 
@@ -70,18 +70,18 @@ class Worker:
         return not self._ended.done()
 
     async def ask(self, job: Job, data: bytes) -> tuple[Answer, bytes]:
-        """Send a job and its picture and wait for the answer; WorkerFault, and no time limit."""
+        """Send a job and its picture, wait for the answer; WorkerFaultError, and no time limit."""
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_sendall(self._jobs, pack(job, len(data)))
             await loop.sock_sendall(self._jobs, data)
             head_length, body_length = FRAME.unpack(await _receive(self._jobs, FRAME.size))
             if head_length > MAX_HEAD_BYTES or body_length > MAX_ANSWER_BYTES:
-                raise WorkerFault
+                raise WorkerFaultError
             answer = unpack_answer_untrusted(await _receive(self._jobs, head_length))
             return answer, await _receive(self._jobs, body_length)
         except (OSError, EOFError, msgspec.MsgspecError):
-            raise WorkerFault from None
+            raise WorkerFaultError from None
 
     async def ended_by(self, within: float) -> int | None:
         """Return the signal that ended the process, 0 for none; None if it lives on.
@@ -159,17 +159,17 @@ class WarmParent:
         return not self._abandoned and not self._listener.done()
 
     def hire(self, limits: Limits) -> Worker:
-        """Order a fresh worker; it may be asked at once. WorkerFault where the parent is gone."""
+        """Order a fresh worker; it may be asked at once. WorkerFaultError without a parent."""
         number = next(self._numbers)
         try:
             ours, theirs = socket.socketpair()
         except OSError:
-            raise WorkerFault from None
+            raise WorkerFaultError from None
         ours.setblocking(False)
         try:
             with theirs:
                 self._order(StartWorker(number=number, limits=limits), theirs.fileno())
-        except WorkerFault:
+        except WorkerFaultError:
             ours.close()
             raise
         worker = self._workers[number] = Worker(ours, functools.partial(self._kill, number))
@@ -194,7 +194,7 @@ class WarmParent:
             await self._process.wait()
 
     def _kill(self, number: int) -> None:
-        with contextlib.suppress(WorkerFault):  # the parent's death was the worker's too
+        with contextlib.suppress(WorkerFaultError):  # the parent's death was the worker's too
             self._order(KillWorker(number=number))
 
     def _order(self, order: Order, *descriptors: int) -> None:
@@ -203,7 +203,7 @@ class WarmParent:
             socket.send_fds(self._control, [pack(order)], descriptors)
         except OSError:
             self.abandon()
-            raise WorkerFault from None
+            raise WorkerFaultError from None
 
     async def _listen(self) -> None:
         """Take reports until the process is gone; then no worker of it lives."""

@@ -11,8 +11,8 @@ import contextlib
 from collections.abc import Iterable
 from typing import Final
 
-from node.faults import report_fault
-from node.transport.driver import Session, SessionClosedError
+from node.faults import reported_faults
+from node.transport.driver import Session
 from protocol.errors import Reason, Refused, SafelightError
 from protocol.messages import Message
 from protocol.rendezvous.messages import MailWaiting, Present, Ring
@@ -85,12 +85,9 @@ class Attendant:
             self._telling = None
 
     async def _ask(self, message: Message) -> None:
-        try:
-            # A node's no, or no answer, changes nothing here.
-            with contextlib.suppress(SafelightError, SessionClosedError):
-                await self.session.request(message)
-        except Exception as error:  # noqa: BLE001  one member must not end the server
-            report_fault("news to a member", error)
+        # A node's no, or no answer, changes nothing here.
+        with reported_faults("news to a member"), contextlib.suppress(SafelightError):
+            await self.session.request(message)
 
 
 class Presence:

@@ -15,7 +15,7 @@ from typing import Final
 
 from aiohttp import web
 
-from node.faults import report_fault
+from node.faults import reported_faults
 from node.ports import Clock
 from node.rendezvous.admission import Teams
 from node.rendezvous.desk import Desk, Visitor
@@ -272,11 +272,9 @@ class Rendezvous:
         self, upgrade: web.WebSocketResponse, transport: asyncio.Transport
     ) -> None:
         link = WebSocketLink(upgrade, transport)
-        try:
+        served = False
+        with reported_faults("a circuit"):
             served = await self._relay.serve(link, partial(self._door.proved, transport))
-        except Exception as error:  # noqa: BLE001  one circuit must not end the server
-            report_fault("a circuit", error)
-            served = False
         if served:
             await link.close()
         else:
@@ -336,10 +334,8 @@ class Rendezvous:
         while True:
             await asyncio.sleep(_SWEEP_S)
             sweeps += 1
-            try:
+            with reported_faults("the sweeper"):
                 self._relay.sweep()
                 if sweeps % _MAIL_SWEEPS == 1:
                     await self._slots.sweep()
                     await self._mailbox.sweep()
-            except Exception as error:  # noqa: BLE001  one fault must not end the work for good
-                report_fault("the sweeper", error)

@@ -21,7 +21,7 @@ from node.vault.records import team as rows
 from protocol.audit.checkpoint import Checkpoint, cosign, origin_of
 from protocol.audit.witness import (
     AddCheckpointRequest,
-    WitnessRefusal,
+    WitnessRefusedError,
     judge_untrusted,
     witness_name,
 )
@@ -57,7 +57,7 @@ class Cosigning:
         self._find = find
 
     async def add(self, request: AddCheckpointRequest) -> bytes:
-        """Return the cosignature over a head that extends the one held; WitnessRefusal."""
+        """Return the cosignature over a head that extends the one held; WitnessRefusedError."""
         origin = origin_untrusted(request.note)
         log = await self._known(origin)
         now = self._context.clock.now()
@@ -89,7 +89,7 @@ class Cosigning:
         await self._known(origin)
         held = await self._context.database.read(lambda db: rows.peer_head(db, origin))
         if held is None:
-            raise WitnessRefusal("no head of this log is held", status=404)
+            raise WitnessRefusedError("no head of this log is held", status=404)
         head = stored_head(held[1]).head
         return held[1] + self._sign(head, self._context.clock.now())
 
@@ -101,7 +101,7 @@ class Cosigning:
     async def _known(self, origin: str) -> KnownLog:
         log = await self._find(origin)
         if log is None:
-            raise WitnessRefusal("this log is not known here", status=404)
+            raise WitnessRefusedError("this log is not known here", status=404)
         return log
 
 
@@ -132,7 +132,7 @@ class ChannelCosigning:
         asked = AddCheckpointRequest(old=request.old, proof=request.proof, note=request.note)
         try:
             return Cosigned(line=await self._cosigning.add(asked))
-        except WitnessRefusal as refusal:
+        except WitnessRefusedError as refusal:
             if refusal.status == 409:
                 return Held(size=refusal.size or 0)
             await self._look_into(session, member, told)
@@ -176,11 +176,11 @@ def origin_untrusted(note: bytes) -> str:
 
 
 def _log_signed(note: bytes, origin: str) -> bytes:
-    """Return an opened note without the signatures of others; WitnessRefusal where it is long."""
+    """Return an opened note without others' signatures; WitnessRefusedError where it is long."""
     text, _, signatures = note.rpartition(b"\n\n")
     mark = f"— {origin} ".encode()
     own = [line for line in signatures.splitlines(keepends=True) if line.startswith(mark)]
     kept = text + b"\n\n" + b"".join(own)
     if len(kept) > MAX_HEAD_BYTES:
-        raise WitnessRefusal("a checkpoint that is too long", status=403)
+        raise WitnessRefusedError("a checkpoint that is too long", status=403)
     return kept

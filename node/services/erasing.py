@@ -193,12 +193,8 @@ class Erasing:
         return [_Subject(kind="album", reference=album_id, name=text)]
 
     async def _capability(self, text: str) -> list[_Subject]:
-        prefix = text.lower()
-        if not prefix or prefix.strip("0123456789abcdef"):
-            return []
-
         def query(db: Connection) -> set[bytes]:
-            return {*grant_rows.find_grants(db, prefix), *held_rows.find_held(db, prefix)}
+            return {*grant_rows.find_grants(db, text), *held_rows.find_held(db, text)}
 
         return [
             _Subject(kind="capability", reference=one, name=one.hex()[:8])

@@ -72,7 +72,7 @@ def write_new_file(folder: Path, name: str, data: bytes) -> Path:
         except OSError as error:
             raise NodeError(f"cannot write {path}: {error.strerror}", code="write_failed") from None
         try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, not a path
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

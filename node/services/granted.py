@@ -125,12 +125,7 @@ class Granted:
 
     async def resolve(self, text: str) -> bytes:
         """Return the id of the issued capability that an id or unique id prefix means."""
-        prefix = text.lower()
-        found = (
-            []
-            if not prefix or prefix.strip("0123456789abcdef")
-            else await self._context.database.read(lambda db: rows.find_grants(db, prefix))
-        )
+        found = await self._context.database.read(lambda db: rows.find_grants(db, text))
         if not found:
             raise UnknownError(f"no capability {text!r}", hint="safelight shares lists them")
         if len(found) > 1:

@@ -153,17 +153,20 @@ def _sidecars_in(folder: Path) -> dict[str, list[Path]]:
     """Return the sidecars of a folder by the name of what they belong to."""
     found: dict[str, list[Path]] = {}
     try:
-        names = os.listdir(folder)  # noqa: PTH208  names are enough, and far faster
+        with os.scandir(folder) as entries:
+            # Names are enough: a path for each of many files takes far longer.
+            names = [entry.name for entry in entries]
     except OSError:
         return found
     for name in names:
         if _is_sidecar(name) and not name.startswith("."):
-            found.setdefault(os.path.splitext(name)[0], []).append(folder / name)  # noqa: PTH122  a name
+            found.setdefault(name.rpartition(".")[0], []).append(folder / name)
     return found
 
 
 def _is_sidecar(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SIDECAR_ENDINGS  # noqa: PTH122  a name
+    stem, dot, ending = name.rpartition(".")
+    return stem != "" and (dot + ending).lower() in SIDECAR_ENDINGS
 
 
 def read_file(path: Path, most: int = _MAX_FILE_BYTES) -> bytes:
@@ -172,7 +175,7 @@ def read_file(path: Path, most: int = _MAX_FILE_BYTES) -> bytes:
     try:
         # Not blocking: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor, not a path
+        with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ImportFileError("not a regular file", code="not_a_file")
@@ -205,7 +208,7 @@ def remove_unchanged(path: Path, sha256: bytes) -> str:
         if path.is_symlink():
             return "it is a link to the file"
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor, not a path
+        with os.fdopen(descriptor, "rb") as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode) or _digest_of(file.fileno()) != sha256:
                 return "it has changed meanwhile"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
-from node.faults import report_fault
+from node.faults import reported_faults
 from protocol.errors import SafelightError
 
 RETRY_S: Final = 5.0
@@ -20,10 +21,6 @@ RETRY_S: Final = 5.0
 async def forever(work: Callable[[], Awaitable[None]], name: str) -> None:
     """Run work that has no end, and begin it again a little after it has failed."""
     while True:
-        try:
+        with reported_faults(name), suppress(SafelightError):
             await work()
-        except SafelightError:
-            pass
-        except Exception as error:  # noqa: BLE001  one fault must not end the work for good
-            report_fault(name, error)
         await asyncio.sleep(RETRY_S)

@@ -229,7 +229,7 @@ class Peering:
             return {"path": "none", "why": "their log contradicts itself: safelight audit alarms"}
         return self._racing.describe(member)
 
-    async def reach(self, fingerprint: bytes, timeout: float) -> Link:  # noqa: ASYNC109
+    async def reach(self, fingerprint: bytes, timeout: float) -> Link:
         """Return a greeted link to a member, dialling at once; UnreachableError after timeout s.
 
         Its code is ``fork`` where dealings with that member have stopped.

@@ -299,7 +299,7 @@ class _Once:
 async def _first(
     tasks: set[asyncio.Task[Any]],
     wake: Wake,
-    timeout: float | None,  # noqa: ASYNC109  one wait of several
+    timeout: float | None,
 ) -> None:
     """Wait until one of the tasks has ended, something has changed, or time has passed."""
     waking = asyncio.create_task(wake.event.wait())

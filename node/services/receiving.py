@@ -1,39 +1,31 @@
-"""What a holder takes in: capabilities, manifests, amendments, revocations, ciphertext.
+"""What a holder takes in: capabilities, manifests, amendments, revocations.
 
-Belongs here: verifying and storing what issuers send, the inbox, and prefetching.
-Never here: opening (``viewing``), or the issuer's side.
+Belongs here: verifying and storing what issuers send.
+Never here: reading what is held (``inbox``), ciphertext (``fetching``), or the issuer's side.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import unicodedata
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
-from node.errors import AmbiguousError, TamperedError, UnknownError, UnreachableError
 from node.services.context import Context
 from node.services.entries import draft, limits_in_words
-from node.services.library import Progress, blob_row
-from node.services.loops import forever
+from node.services.inbox import Inbox
 from node.services.membership import Membership
-from node.services.moments import readable, rfc3339
-from node.services.peering import Link, Peering
-from node.vault.blobs import Incoming
+from node.services.peering import Link
+from node.services.pixel_store import PixelStore
 from node.vault.database import WriteTransaction
-from node.vault.errors import DamagedError, StorageFullError
-from node.vault.records import Connection, library, outbox
 from node.vault.records import held as rows
-from node.vault.records.held import HeldImageRow, HeldRow
+from node.vault.records import outbox
+from node.vault.records.held import HeldRow
 from protocol.capability.manifest import (
     Manifest,
-    match_ciphertext,
     match_terms,
-    rendition_context,
     verify_manifest_untrusted,
 )
 from protocol.capability.statements import (
@@ -47,26 +39,21 @@ from protocol.capability.statements import (
 from protocol.capability.terms import (
     ImageItem,
     OpenedCapability,
-    Terms,
     image_list_context,
     open_capability_untrusted,
     parse_image_list_untrusted,
     parse_terms_untrusted,
-    sentence,
 )
 from protocol.errors import AuthenticationError, Reason, Refused, RemoteError
 from protocol.identity import Identity
-from protocol.limits import MAX_CLOCK_STEP_BACK_MS
 from protocol.messages import (
     Answer,
     Deliver,
     Done,
     FetchList,
-    FetchRendition,
-    Streamed,
 )
 from protocol.policy import may_issue
-from protocol.primitives import Sha256, sha256
+from protocol.primitives import sha256
 from protocol.sealed_blob import open_sealed
 
 MAX_SEALED_LIST_BYTES: Final = 64 * 1024 * 1024
@@ -78,56 +65,36 @@ _LISTS_AT_ONCE: Final = 4
 _LIST_S: Final = 60.0
 """How long one image list may take."""
 
-_STALL_S: Final = 30.0
-"""How long a transfer may stand still."""
-
 _MOST_HELD: Final = 1_000_000
 """Pictures in all capabilities of one issuer: bounds what a member fills another's disk with."""
 
 _MOST_STATEMENTS: Final = 60
 """Amendments of one issuer in a minute that are taken; what is beyond comes again later."""
 
-_REACH_S: Final = 10.0
-"""How long a fetch waits for the issuer."""
-
 
 class Receiving:
-    """Takes in what issuers send and keeps it until it is over."""
+    """Takes in what issuers send, over a link or by mail."""
 
     def __init__(
         self,
         context: Context,
         membership: Membership,
-        peering: Peering,
+        inbox: Inbox,
+        pixels: PixelStore,
         *,
         poke: Callable[[bytes], None],
-        drop_pixels: Callable[[bytes], None],
+        deadlines_changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._membership = membership
-        self._peering = peering
+        self._inbox = inbox
+        self._pixels = pixels
         self._poke = poke
-        self._drop_pixels = drop_pixels
-        self._expiry: asyncio.Task[None] | None = None
-        self._changed = asyncio.Condition()
-        self._deadlines_changed = asyncio.Event()
-        self._fetching: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._deadlines_changed = deadlines_changed
         self._statements: dict[bytes, deque[int]] = {}
         """When each issuer's newest amendments came."""
         self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
         self._lists_of: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-
-    def start(self) -> None:
-        """Begin to drop what expires."""
-        self._expiry = asyncio.create_task(
-            forever(self._end_expired, "expiry of what is held"), name="held expiry"
-        )
-
-    async def close(self) -> None:
-        """Stop; what expires meanwhile is dropped at the next start."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-            await asyncio.gather(self._expiry, return_exceptions=True)
 
     # Capabilities ---------------------------------------------------------------------------------
 
@@ -229,13 +196,13 @@ class Receiving:
                         "terms": opened.hash.hex(),
                         "new": limits_in_words(terms.expires_at, terms.max_opens),
                     },
-                    personal={"sentence": self._sentence(row, terms)},
+                    personal={"sentence": self._inbox.sentence(row, terms)},
                 )
             )
             self._receipt(transaction, row, "received", now)
 
         await self._context.database.write(job)
-        self._deadlines_changed.set()
+        self._deadlines_changed()
         self._poke(row.issuer)
         self._context.events.tell(
             "received", issuer=opened.issuer.name, capability=terms.capability_id.hex()
@@ -269,8 +236,7 @@ class Receiving:
             )
 
         await self._context.database.write(job)
-        async with self._changed:
-            self._changed.notify_all()
+        await self._inbox.tell_ready()
         self._context.events.tell("ready", capability=row.capability_id.hex())
         return Done()
 
@@ -353,7 +319,7 @@ class Receiving:
             )
 
         await self._context.database.write(job)
-        self._deadlines_changed.set()
+        self._deadlines_changed()
         self._context.events.tell("amended", capability=held.capability_id.hex())
 
     async def _revoke(self, issuer: Identity, signed: bytes) -> None:
@@ -380,9 +346,9 @@ class Receiving:
             self._receipt(transaction, row, "revocation_seen", now)
             return blobs
 
-        self._drop_pixels(held.capability_id)
+        self._pixels.drop_capability(held.capability_id)
         blobs = (await self._context.database.write(job)).value
-        await self._delete(blobs)
+        await self._context.vault.blobs.delete(blobs)
         self._poke(issuer.fingerprint)
         self._context.events.tell("revoked", capability=held.capability_id.hex())
 
@@ -392,323 +358,6 @@ class Receiving:
         if row is None or row.issuer != issuer.fingerprint:
             raise Refused(Reason.UNKNOWN)
         return row
-
-    # Inbox ----------------------------------------------------------------------------------------
-
-    async def inbox(self) -> list[dict[str, Any]]:
-        """Return what this node was granted, newest first."""
-        now = self._context.clock.now()
-
-        def query(db: Connection) -> list[dict[str, Any]]:
-            return [
-                self._describe(row, rows.held_images(db, row.capability_id), now)
-                for row in rows.all_held(db)
-            ]
-
-        return await self._context.database.read(query)
-
-    def _describe(self, row: HeldRow, images: list[HeldImageRow], now: int) -> dict[str, Any]:
-        terms = parse_terms_untrusted(row.terms)
-        limit = terms.max_opens + row.opens_added
-        used = [image.opens for image in images]
-        left = limit - (sum(used) if terms.scope == "capability" else min(used, default=0))
-        if row.revoked_at is not None:
-            state = "revoked"
-        elif row.expires_at <= now:
-            state = "expired"
-        elif left <= 0:
-            state = "exhausted"
-        elif terms.not_before > now:
-            state = "pending"
-        else:
-            state = "live"
-        return {
-            "id": row.capability_id.hex(),
-            "issuer": self._membership.name_of(row.issuer),
-            "images": [
-                {
-                    "id": image.image_id.hex(),
-                    "name": image.name,
-                    "ready": image.manifest is not None,
-                    "fetched": image.blob_id is not None,
-                    "opens_left": max(0, limit - image.opens),
-                }
-                for image in images
-            ],
-            "rights": list(terms.rights),
-            "rendition": terms.rendition,
-            "state": state,
-            "received_at": rfc3339(row.received_at),
-            "not_before": rfc3339(terms.not_before),
-            "expires_at": rfc3339(row.expires_at),
-            "opens_left": max(0, left),
-            "factor": terms.factor_salt is not None,
-            "usage_terms": terms.usage_terms,
-            "sentence": self._sentence(row, terms),
-        }
-
-    def _sentence(self, row: HeldRow, terms: Terms) -> str:
-        return sentence(
-            terms,
-            holder_name=self._context.identity.public.name,
-            issuer_name=self._membership.name_of(row.issuer),
-            until=readable(row.expires_at),
-            since=readable(terms.not_before)
-            if terms.not_before > self._context.clock.now()
-            else None,
-            max_opens=terms.max_opens + row.opens_added,
-        )
-
-    async def resolve(self, text: str) -> HeldRow:
-        """Return the held capability that an id or unique id prefix means."""
-        prefix = text.lower()
-        found = (
-            []
-            if not prefix or prefix.strip("0123456789abcdef")
-            else await self._context.database.read(lambda db: rows.find_held(db, prefix))
-        )
-        if not found:
-            raise UnknownError(f"no capability {text!r}", hint="safelight inbox lists them")
-        if len(found) > 1:
-            raise AmbiguousError(f"{text!r} fits several", [one.hex()[:12] for one in found])
-        row = await self._context.database.read(lambda db: rows.held(db, found[0]))
-        assert row is not None, "held capabilities are never deleted"
-        return row
-
-    async def resolve_images(self, row: HeldRow, wanted: list[str]) -> list[HeldImageRow]:
-        """Return the pictures of a held capability that names or id prefixes mean; all for none."""
-        images = await self._context.database.read(
-            lambda db: rows.held_images(db, row.capability_id)
-        )
-        if not wanted:
-            return images
-        chosen: dict[bytes, HeldImageRow] = {}
-        for text in (unicodedata.normalize("NFC", one) for one in wanted):
-            found = [image for image in images if image.name == text]
-            found = found or [
-                image
-                for image in images
-                if len(text) >= 4 and image.image_id.hex().startswith(text.lower())
-            ]
-            if not found:
-                raise UnknownError(
-                    f"no picture {text!r} in that capability", hint="safelight inbox lists them"
-                )
-            if len(found) > 1:
-                raise AmbiguousError(
-                    f"{text!r} means several pictures",
-                    [f"{image.name} ({image.image_id.hex()[:8]})" for image in found],
-                )
-            chosen[found[0].image_id] = found[0]
-        return list(chosen.values())
-
-    # Ciphertext -----------------------------------------------------------------------------------
-
-    async def fetch(
-        self, row: HeldRow, images: list[HeldImageRow], *, progress: Progress
-    ) -> dict[str, Any]:
-        """Prefetch the sealed renditions that are ready; no open is spent."""
-        self.check_live(row)
-        ready = [image for image in images if image.manifest is not None]
-        for done, image in enumerate(ready, 1):
-            await self.ensure_ciphertext(row, image)
-            progress(done, len(ready), "fetching")
-        return {
-            "fetched": len(ready),
-            "not_ready": len(images) - len(ready),
-            "leased": 0,
-            "until": None,
-        }
-
-    async def current(self, row: HeldRow) -> HeldRow:
-        """Return a held capability as it is by now."""
-        found = await self._context.database.read(lambda db: rows.held(db, row.capability_id))
-        assert found is not None, "held capabilities are never deleted"
-        return found
-
-    def check_live(self, row: HeldRow) -> None:
-        """Raise Refused where this node knows that a capability is over."""
-        if row.revoked_at is not None:
-            raise Refused(Reason.REVOKED, "the issuer has revoked that capability")
-        late = self._context.clock.now() - MAX_CLOCK_STEP_BACK_MS
-        if row.expires_at <= late or row.holder_share is None:
-            # Until then the issuer is asked, whose clock alone decides.
-            raise Refused(Reason.EXPIRED, "that capability has expired")
-
-    async def wait_ready(
-        self,
-        row: HeldRow,
-        image_id: bytes,
-        timeout: float,  # noqa: ASYNC109
-    ) -> HeldImageRow:
-        """Return a picture once its manifest is here; Refused(not_ready) after timeout seconds."""
-
-        async def current() -> HeldImageRow:
-            image = await self._context.database.read(
-                lambda db: rows.held_image(db, row.capability_id, image_id)
-            )
-            assert image is not None, "pictures of held capabilities are never deleted"
-            return image
-
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, timeout)), self._changed:
-                while (image := await current()).manifest is None:
-                    await self._changed.wait()
-                return image
-        raise Refused(
-            Reason.NOT_READY,
-            "the issuer has not made that picture ready yet",
-            hint="try again in a moment",
-        )
-
-    async def ensure_ciphertext(self, row: HeldRow, image: HeldImageRow) -> bytes:
-        """Return the blob id of a picture's whole, verified ciphertext, fetched where missing."""
-        assert image.manifest is not None, "fetched only once it is ready"
-        issuer = self._membership.member(row.issuer)
-        if issuer is None:
-            raise Refused(Reason.NOT_MEMBER, "the issuer is no longer in the team")
-        manifest = verify_manifest_untrusted(
-            image.manifest, issuer=issuer, team_id=self._membership.team_id
-        )
-        # By content and issuer: several capabilities may name the same bytes.
-        transfer = row.issuer + manifest.ciphertext_sha256
-        lock = self._fetching.setdefault(transfer, asyncio.Lock())
-        async with lock:
-            current = await self._context.database.read(
-                lambda db: rows.held_image(db, row.capability_id, image.image_id)
-            )
-            assert current is not None, "pictures of held capabilities are never deleted"
-            if current.blob_id is not None and await self._is_whole(current.blob_id, manifest):
-                return current.blob_id
-            return await self._fetch_one(row, image, manifest)
-
-    async def _is_whole(self, blob_id: bytes, manifest: Manifest) -> bool:
-        """Say whether a ciphertext is still what was fetched; forget one that is not.
-
-        It is looked at before every open, so that a damaged disk costs none.
-        """
-        digest = Sha256()
-        try:
-            async for piece in self._context.vault.blobs.stream(blob_id):
-                digest.update(piece)
-        except DamagedError:
-            pass
-        if digest.digest() == manifest.ciphertext_sha256:
-            return True
-
-        def job(transaction: WriteTransaction) -> None:
-            rows.forget_ciphertext(transaction.connection, blob_id)
-
-        await self._context.database.write(job)
-        await self._delete([blob_id])
-        return False
-
-    async def _fetch_one(self, row: HeldRow, image: HeldImageRow, manifest: Manifest) -> bytes:
-        incoming = await self._context.vault.blobs.receive(
-            length=manifest.ciphertext_bytes,
-            sha256=manifest.ciphertext_sha256,
-            source=row.issuer,
-        )
-        try:
-            link = await self._peering.reach(row.issuer, _REACH_S)
-            await self._fill(link, incoming, manifest)
-            sealed = await incoming.finish()
-            match_ciphertext(
-                manifest,
-                sha256=sealed.sha256,
-                length=sealed.length,
-                commitment=sealed.commitment,
-            )
-        except RemoteError:
-            raise TamperedError(
-                "the issuer's bytes are not those of the manifest; no open was spent",
-                hint="try again; if it happens again, tell the issuer",
-            ) from None
-        except StorageFullError:
-            # What does not fit is not kept: it would leave room for nothing else.
-            await incoming.discard()
-            raise
-        finally:
-            # Keeps what has come, so that the next try goes on from there.
-            await incoming.suspend()
-        context = rendition_context(
-            team_id=self._membership.team_id,
-            issuer=row.issuer,
-            image_id=manifest.image_id,
-            rendition_id=manifest.rendition_id,
-        )
-
-        def job(transaction: WriteTransaction) -> HeldRow:
-            db = transaction.connection
-            current = rows.held(db, row.capability_id)
-            assert current is not None, "held capabilities are never deleted"
-            if current.holder_share is not None:
-                blob = blob_row("received", None, context, sealed)
-                library.insert_blob(db, blob, now=self._context.clock.now())
-                rows.set_ciphertext(db, row.capability_id, image.image_id, sealed.blob_id)
-            return current
-
-        current = (await self._context.database.write(job)).value
-        if current.holder_share is None:
-            # It ended while its bytes were on their way.
-            await self._delete([sealed.blob_id])
-            self.check_live(current)
-        return sealed.blob_id
-
-    async def _fill(self, link: Link, incoming: Incoming, manifest: Manifest) -> None:
-        """Receive the rest of a ciphertext behind what an earlier connection left."""
-        if incoming.offset == manifest.ciphertext_bytes:
-            return
-        answer, stream = await link.session.request_stream(
-            FetchRendition(rendition_id=manifest.rendition_id, offset=incoming.offset)
-        )
-        expected = manifest.ciphertext_bytes - incoming.offset
-        if not isinstance(answer, Streamed) or answer.length != expected:
-            raise TamperedError("the issuer sends another length than the manifest names")
-        pieces = aiter(stream)
-        with contextlib.suppress(StopAsyncIteration):
-            while True:
-                try:
-                    async with asyncio.timeout(_STALL_S):
-                        piece = await anext(pieces)
-                except TimeoutError:
-                    raise UnreachableError(
-                        "the issuer sends no more", hint="try again: it goes on from there"
-                    ) from None
-                await incoming.write(piece)
-
-    # Expiry ---------------------------------------------------------------------------------------
-
-    async def _end_expired(self) -> None:
-        while True:
-            self._deadlines_changed.clear()
-            await self._end_those_over()
-            deadline = await self._context.database.read(rows.next_expiry)
-            pause = None
-            if deadline is not None:
-                left = deadline + MAX_CLOCK_STEP_BACK_MS - self._context.clock.now()
-                pause = min(max(0.05, left / 1000), 3600.0)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._deadlines_changed.wait()
-
-    async def _end_those_over(self) -> None:
-        """Drop what is over by any clock that an issuer may go by."""
-        before = self._context.clock.now() - MAX_CLOCK_STEP_BACK_MS
-
-        def job(transaction: WriteTransaction) -> list[tuple[bytes, list[bytes]]]:
-            db = transaction.connection
-            return [(one, rows.end(db, one, revoked_at=None)) for one in rows.expired(db, before)]
-
-        if not await self._context.database.read(lambda db: rows.expired(db, before)):
-            return
-        for capability_id, blobs in (await self._context.database.write(job)).value:
-            self._drop_pixels(capability_id)
-            await self._delete(blobs)
-
-    async def _delete(self, blobs: list[bytes]) -> None:
-        if blobs:
-            await self._context.vault.blobs.delete(blobs)
 
 
 def _open_list(opened: OpenedCapability, sealed_list: bytes) -> tuple[ImageItem, ...]:

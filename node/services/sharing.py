@@ -136,10 +136,12 @@ class Sharing:
         copyright_notice: str = "",
         no_credit: bool = False,
         names: bool | None = None,
+        look_into: int | None = None,
         instead_of: bytes | None = None,
     ) -> dict[str, Any]:
         """Grant one capability to each person; with dry_run only say what would be granted.
 
+        ``look_into`` is of how many pictures a dry run says what would leave; None is all.
         ``instead_of`` is the id of a lapsed capability to one person that this one replaces.
         NodeError with a StripCode where a picture cannot be cleaned as it would have to be.
         """
@@ -179,7 +181,7 @@ class Sharing:
         if dry_run:
             # What leaves depends on the pictures alone; who gets it, only on the holder.
             pictures = await self._disclosing.foretell(
-                images, allowed[holders[0].fingerprint], offer.ownership
+                images[:look_into], allowed[holders[0].fingerprint], offer.ownership
             )
             return {
                 "capabilities": [
@@ -199,6 +201,38 @@ class Sharing:
                 for one in issued
             ]
         }
+
+    async def foresee(
+        self,
+        *,
+        what: list[str],
+        to: str,
+        rights: list[str],
+        rendition: str | None,
+        watermark: bool | None,
+    ) -> tuple[list[ImageRow], Terms, str]:
+        """Return the pictures, the terms and the holder's name of a share that is not made.
+
+        Of the terms only what shows in a copy means anything. Raises what `share` would.
+        """
+        images = await self._library.resolve_many(what)
+        holder = self._membership.resolve(to)
+        self._check_shape(images, [holder], rights)
+        asked = ShareRequest(
+            classifications=tuple(image.classification for image in images),
+            rendition=rendition,
+            watermark=watermark,
+            rights=tuple(right for right in RIGHTS if right in rights),
+        )
+        offer = _Offer(
+            images=images,
+            starts=self._context.clock.now(),
+            factor=False,
+            usage_terms="",
+            ownership=None,
+            names=None,
+        )
+        return images, self._unsigned(holder, self._decide(asked, holder), offer), holder.name
 
     async def _issue(
         self,
@@ -281,11 +315,15 @@ class Sharing:
             roster_version=self._membership.version,
         )
 
-    def _preview(self, holder: Identity, allowed: Allow, offer: _Offer) -> dict[str, Any]:
-        terms = self._terms(
+    def _unsigned(self, holder: Identity, allowed: Allow, offer: _Offer) -> Terms:
+        """Return terms that nobody signs: without an id, a list and a salt."""
+        return self._terms(
             holder, allowed, offer, list_hash=bytes(32), capability_id=bytes(16),
             salt=bytes(FACTOR_SALT_BYTES) if offer.factor else None,
         )  # fmt: skip
+
+    def _preview(self, holder: Identity, allowed: Allow, offer: _Offer) -> dict[str, Any]:
+        terms = self._unsigned(holder, allowed, offer)
         return {
             **self._describe_new(terms, holder, allowed),
             "id": None,

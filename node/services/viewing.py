@@ -1,7 +1,7 @@
 """The holder's side of an open: ask, verify, decrypt, hold the pixels for a while, save.
 
 Belongs here: spending an open and what one open allows (architecture 4.5).
-Never here: receiving capabilities or ciphertext (``receiving``), drawing.
+Never here: receiving capabilities (``receiving``) or ciphertext (``fetching``), drawing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from node.imaging.pool import Pixels
 from node.services.context import Context
 from node.services.disclosing import Disclosing
 from node.services.entries import draft
+from node.services.fetching import Fetching
 from node.services.files import make_folder, write_new_file
+from node.services.inbox import Inbox
 from node.services.library import Library, Progress
 from node.services.log_keys import LogKeyring
 from node.services.membership import Membership
 from node.services.peering import Peering
 from node.services.pixel_store import PixelStore
-from node.services.receiving import Receiving
 from node.services.witnessing import Witnessing
 from node.transport.driver import Session
 from node.vault.database import WriteTransaction
@@ -102,7 +103,8 @@ class Viewing:
         peering: Peering,
         witnessing: Witnessing,
         log_keys: LogKeyring,
-        receiving: Receiving,
+        inbox: Inbox,
+        fetching: Fetching,
         library_service: Library,
         disclosing: Disclosing,
         pixels: PixelStore,
@@ -114,7 +116,8 @@ class Viewing:
         self._peering = peering
         self._witnessing = witnessing
         self._log_keys = log_keys
-        self._receiving = receiving
+        self._inbox = inbox
+        self._fetching = fetching
         self._library = library_service
         self._disclosing = disclosing
         self._pixels = pixels
@@ -129,8 +132,8 @@ class Viewing:
         self, *, capability: str, image: str | None, factor: str | None, wait: float
     ) -> dict[str, Any]:
         """Spend one open of a picture and hold its pixels."""
-        row = await self._receiving.resolve(capability)
-        images = await self._receiving.resolve_images(row, [] if image is None else [image])
+        row = await self._inbox.resolve(capability)
+        images = await self._inbox.resolve_images(row, [] if image is None else [image])
         if len(images) > 1:
             raise UsageError(
                 f"that capability has {len(images)} pictures: say which",
@@ -139,8 +142,8 @@ class Viewing:
         derived = await self._derive(row, factor)
         opened = await self._open_one(row, images[0], derived, wait=wait)
         # A revocation that came meanwhile has dropped the pixels there were: no new ones.
-        current = await self._receiving.current(row)
-        self._receiving.check_live(current)
+        current = await self._inbox.current(row)
+        self._inbox.check_live(current)
         self._pixels.keep(
             opened.open_id,
             row.capability_id,
@@ -208,7 +211,7 @@ class Viewing:
 
     async def _derive(self, row: HeldRow, phrase: str | None) -> Factor:
         """Derive the second factor's values in a thread: it takes memory and a moment."""
-        self._receiving.check_live(row)
+        self._inbox.check_live(row)
         salt = parse_terms_untrusted(row.terms).factor_salt
         if salt is None:
             return Factor(mix=NO_FACTOR_MIX, proof_key=None)
@@ -225,7 +228,7 @@ class Viewing:
         self, row: HeldRow, image: HeldImageRow, factor: Factor, *, wait: float
     ) -> _Opened:
         """Spend one open: everything that can fail without it has been tried before."""
-        self._receiving.check_live(row)
+        self._inbox.check_live(row)
         terms = parse_terms_untrusted(row.terms)
         if terms.not_before > self._context.clock.now() + 120_000:
             raise Refused(Reason.NOT_YET, "that capability is not valid yet")
@@ -233,8 +236,8 @@ class Viewing:
         # Before waiting for what will not come.
         self._peering.check_dealings(row.issuer)
         async with lock:
-            image = await self._receiving.wait_ready(row, image.image_id, wait)
-            blob_id = await self._receiving.ensure_ciphertext(row, image)
+            image = await self._inbox.wait_ready(row, image.image_id, wait)
+            blob_id = await self._fetching.ensure_ciphertext(row, image)
             # An open_id whose answer was lost is asked for again before a new one is made.
             waiting = await self._context.database.read(
                 lambda db: rows.waiting_open(db, row.capability_id, image.image_id)
@@ -379,7 +382,7 @@ class Viewing:
             )
             blob = await self._context.database.read(lambda db: library.blob(db, blob_id))
             if blob is None:
-                self._receiving.check_live(await self._receiving.current(row))
+                self._inbox.check_live(await self._inbox.current(row))
             assert blob is not None, "live capabilities keep their ciphertext"
             return await self._context.vault.blobs.open_bytes(blob_id, key, blob.context)
         except RemoteError as error:
@@ -470,7 +473,7 @@ class Viewing:
         progress: Progress,
     ) -> dict[str, Any]:
         """Spend an open of each picture and import it, or write it to a folder."""
-        row = await self._receiving.resolve(capability)
+        row = await self._inbox.resolve(capability)
         terms = parse_terms_untrusted(row.terms)
         if "save" not in terms.rights:
             raise Refused(
@@ -485,7 +488,7 @@ class Viewing:
                 f"{role}s do not save",
                 hint="ask an administrator for another role in the team",
             )
-        chosen = await self._receiving.resolve_images(row, images)
+        chosen = await self._inbox.resolve_images(row, images)
         if out is not None:
             # Before an open is spent on what could not be written.
             await asyncio.to_thread(make_folder, Path(out))

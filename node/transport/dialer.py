@@ -54,7 +54,7 @@ async def dial(
     handler: Handler,
     clock: Clock,
     entropy: Entropy,
-    timeout: float,  # noqa: ASYNC109  the caller's patience is part of what a dial is
+    timeout: float,
     path: str = PATH,
     codec: Codec = NODE_CODEC,
 ) -> Session:
@@ -88,7 +88,7 @@ async def dial_link(
     port: int,
     *,
     path: str,
-    timeout: float,  # noqa: ASYNC109  as for a dial
+    timeout: float,
     max_message_bytes: int = MAX_FRAME_BYTES,
 ) -> WebSocketLink:
     """Return a bare link to a path of host:port, over which nothing has passed yet.
@@ -110,7 +110,7 @@ async def dial_circuit(
     port: int,
     token: bytes,
     *,
-    timeout: float,  # noqa: ASYNC109  as for a dial
+    timeout: float,
 ) -> WebSocketLink:
     """Return this side's end of a circuit through the rendezvous at host:port.
 

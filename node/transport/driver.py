@@ -8,6 +8,7 @@ or answering (``answers``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol, Self, overload
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Final, Protocol, Self, overload
 from msgspec import Struct
 
 from node.errors import UnreachableError
-from node.faults import report_fault
+from node.faults import reported_faults
 from node.ports import Clock
 from node.transport.answers import Answers, Reply
 from node.transport.codec import NODE_CODEC, Codec
@@ -379,31 +380,23 @@ class Session:
         self._reader.cancel()
         await asyncio.wait({self._writer, self._reader})
         self._outbox.clear()
-        try:
+        with reported_faults("the end of a session"):
             await self._link.close()
-        except Exception as error:  # noqa: BLE001  one session must not end the node
-            report_fault("the end of a session", error)
         if answering:
             await asyncio.wait(answering)
 
     async def _read(self) -> None:
         """Feed the pump until the link ends."""
         receive, pump = self._link.receive, self._pump
-        try:
+        with reported_faults("a session"):
             while (data := await receive()) is not None:
                 pump(data)
-        except Exception as error:  # noqa: BLE001  one session must not end the node
-            report_fault("a session", error)
         self._finish("lost")
 
     async def _write(self) -> None:
         """Send what is sealed until the session is over."""
-        try:
+        with reported_faults("a session"), contextlib.suppress(OSError):
             await self._outbox.run()
-        except OSError:
-            pass
-        except Exception as error:  # noqa: BLE001  one session must not end the node
-            report_fault("a session", error)
         self._finish("lost")
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
 
 from node.errors import NodeError
-from node.faults import report_fault
+from node.faults import reported_faults
 from node.ports import Clock
 from node.transport.door import HEADERS, Bounds, Door, not_found
 from node.transport.driver import Handler, Session, SessionClosedError
@@ -164,11 +165,8 @@ class Listener:
     async def _join(self, link: WebSocketLink) -> None:
         assert self._on_joining is not None, "joining opens only where there is a handler"
         try:
-            await self._on_joining(link)
-        except SafelightError:
-            pass
-        except Exception as error:  # noqa: BLE001  one newcomer must not end the node
-            report_fault("a joining", error)
+            with reported_faults("a joining"), suppress(SafelightError):
+                await self._on_joining(link)
         finally:
             await link.close()
 
@@ -191,10 +189,9 @@ class Listener:
         self._door.proved(transport)
         self._sessions.add(session)
         try:
-            self._on_session(session)
-            await session.closed.wait()
-        except Exception as error:  # noqa: BLE001  one session must not end the node
-            report_fault("a new session", error)
+            with reported_faults("a new session"):
+                self._on_session(session)
+                await session.closed.wait()
         finally:
             self._sessions.discard(session)
             await session.close()

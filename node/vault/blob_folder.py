@@ -105,7 +105,9 @@ class BlobFolder:
         temporary, orphans = [], []
         # A large library has hundreds of thousands of files, so only what goes becomes a Path.
         for shard in sorted(self._folder.glob("??")):
-            for name in os.listdir(shard):  # noqa: PTH208
+            with os.scandir(shard) as entries:
+                names = [entry.name for entry in entries]
+            for name in names:
                 if name.endswith(".tmp"):
                     temporary.append(shard / name)
                 elif _BLOB_NAME.fullmatch(name) and bytes.fromhex(name) not in known:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from node.errors import UnreachableError, UsageError
 from protocol.audit.note import parse_decimal_untrusted
-from protocol.audit.witness import AddCheckpointRequest, WitnessRefusal, format_request
+from protocol.audit.witness import AddCheckpointRequest, WitnessRefusedError, format_request
 from protocol.errors import RemoteProtocolError
 from protocol.limits import KIB, MAX_TREE_SIZE
 
@@ -47,7 +47,7 @@ def checked_url(text: str) -> str:
 async def add_checkpoint(url: str, request: AddCheckpointRequest) -> bytes | int:
     """Return a witness's cosignature lines, or the size that it holds (its 409).
 
-    Raises WitnessRefusal with any other status, UnreachableError, RemoteProtocolError.
+    Raises WitnessRefusedError with any other status, UnreachableError, RemoteProtocolError.
     """
     import aiohttp
 
@@ -84,7 +84,7 @@ def _answer_untrusted(status: int, body: bytes) -> bytes | int:
     if status == 200:
         return body
     if status != 409:
-        raise WitnessRefusal(f"the witness refused with HTTP {status}", status=status)
+        raise WitnessRefusedError(f"the witness refused with HTTP {status}", status=status)
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from node.faults import report_fault
 from node.services.cosigning import Cosigning
-from protocol.audit.witness import WitnessRefusal, parse_request_untrusted
+from protocol.audit.witness import WitnessRefusedError, parse_request_untrusted
 from protocol.errors import LogError, SafelightError
 from protocol.limits import MAX_NOTE_BYTES
 
@@ -75,7 +75,7 @@ class WitnessServer:
                 try:
                     asked = parse_request_untrusted(body)
                 except LogError as error:
-                    raise WitnessRefusal(str(error), status=400) from None
+                    raise WitnessRefusedError(str(error), status=400) from None
                 return await self._cosigning.add(asked)
 
         return await _answered(cosigned())
@@ -84,7 +84,7 @@ class WitnessServer:
         async def held() -> bytes:
             origin = await self._origins(bytes.fromhex(request.match_info["origin"]))
             if origin is None:
-                raise WitnessRefusal("no head of this log is held", status=404)
+                raise WitnessRefusedError("no head of this log is held", status=404)
             return await self._cosigning.newest(origin)
 
         return await _answered(held())
@@ -94,7 +94,7 @@ async def _answered(work: Awaitable[bytes]) -> web.Response:
     """Return what comes of work, or the refusal that says why nothing does."""
     try:
         return web.Response(body=await work, content_type="text/plain", charset="utf-8")
-    except WitnessRefusal as refusal:
+    except WitnessRefusedError as refusal:
         if refusal.size is not None:
             return web.Response(
                 status=refusal.status,

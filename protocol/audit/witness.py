@@ -32,7 +32,7 @@ _CODE: Final = "malformed_request"
 _WHAT: Final = "add-checkpoint"
 
 
-class WitnessRefusal(LogError):  # noqa: N818  the protocol's word
+class WitnessRefusedError(LogError):
     """A witness does not cosign; ``status`` is the one of tlog-witness."""
 
     code = "witness"
@@ -121,7 +121,7 @@ def judge_untrusted(
     held: Checkpoint | None,
     open_head: Callable[[bytes], Checkpoint],
 ) -> Checkpoint:
-    """Return the checkpoint to store and then cosign; WitnessRefusal where it must not be.
+    """Return the checkpoint to store and then cosign; WitnessRefusedError where it must not be.
 
     ``held`` is the last checkpoint this witness cosigned for the origin, None where it is the
     first. ``open_head`` opens a note of a log that the witness accepts, as
@@ -136,24 +136,24 @@ def judge_untrusted(
     if held is not None and held.origin != told.origin:
         raise LocalError("a witness compares heads of one log")
     if request.old > told.size:
-        raise WitnessRefusal("the old size is over that of the checkpoint", status=400)
+        raise WitnessRefusedError("the old size is over that of the checkpoint", status=400)
     size = 0 if held is None else held.size
     if request.old != size:
-        raise WitnessRefusal("the old size is not what is held", status=409, size=size)
+        raise WitnessRefusedError("the old size is not what is held", status=409, size=size)
     if told.size == 0 and told.root != EMPTY_ROOT:
-        raise WitnessRefusal("an empty tree with a root of another", status=422)
+        raise WitnessRefusedError("an empty tree with a root of another", status=422)
     if held is None or held.size == 0:
         # Everything extends the empty tree, and no proof says so.
         if request.proof:
-            raise WitnessRefusal("a proof from the empty tree", status=422)
+            raise WitnessRefusedError("a proof from the empty tree", status=422)
         return told
     try:
         verify_consistency(held.size, told.size, held.root, told.root, request.proof)
     except LogError as error:
-        raise WitnessRefusal(str(error), status=422) from None
+        raise WitnessRefusedError(str(error), status=422) from None
     return told
 
 
-def _not_opened(error: LogError) -> WitnessRefusal:
+def _not_opened(error: LogError) -> WitnessRefusedError:
     status = {"origin": 404, "malformed_checkpoint": 400, "extension": 400}.get(error.code, 403)
-    return WitnessRefusal(str(error), status=status)
+    return WitnessRefusedError(str(error), status=status)

@@ -67,7 +67,8 @@ async def told_of_mail(server: BadRendezvous, person: Person) -> None:
     last: list[Collect] = []
 
     async def collect(visitor: Visitor, session: Session, request: Collect) -> Reply:
-        answer = await server._desk._answer_member(visitor.attendant, request)  # type: ignore[arg-type]
+        assert visitor.attendant is not None
+        answer = await server._desk._answer_member(visitor.attendant, request)
         assert isinstance(answer, Mails)
         if not answer.more:
             last.append(request)

@@ -26,10 +26,10 @@ async def test_what_expires_while_the_disk_is_full_ends_when_there_is_space(
         await bob.open(await mallory.grant(session, forged))
         async with full_index(bob):
             bob.clock.advance(60_001 + MAX_CLOCK_STEP_BACK_MS)
-            bob.node.receiving._deadlines_changed.set()
+            bob.node.dropping.deadlines_changed()
             await asyncio.sleep(0.3)
 
-        bob.node.receiving._deadlines_changed.set()
+        bob.node.dropping.deadlines_changed()
 
         async def ended() -> bool:
             return not await _secrets(bob)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ async def test_row_23_nothing_is_taken_from_a_member_whose_log_was_forked(
         with pytest.raises((Refused, Exception)):
             await mallory.grant(session, forged)
 
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
         assert len(await bob.events("witness_alarm")) == 1
 
 
@@ -140,6 +141,19 @@ async def _witness(holder: Person, of: Person) -> None:
     await eventually(held)
 
 
+async def _set_back(issuer: Person, opener: Person, other: Person, backup: Path) -> dict[str, Any]:
+    """Restore an index to before an open that was witnessed; return what the other was granted."""
+    (image,) = await issuer.import_pictures(1)
+    opened, held = await issuer.share([image["id"]], [opener.name, other.name])
+    await opener.wait_ready(opened["id"])
+    await other.wait_ready(held["id"])
+    await _backup_index_of(issuer, backup)
+    await opener.open(opened["id"])
+    await _witness(opener, issuer)
+    await _restore_index_of(issuer, backup)
+    return held
+
+
 async def _backup_index_of(person: Person, backup: Path) -> None:
     await person.node.context.database.truncate_wal()
     shutil.copy2(person.home / "index.db", backup)
@@ -156,15 +170,7 @@ async def test_row_47_a_restored_index_is_noticed_by_the_first_peer_and_releases
     tmp_path: Path,
 ) -> None:
     async with team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
-        (image,) = await alice.import_pictures(1)
-        to_bob, to_carol = await alice.share([image["id"]], ["bob", "carol"])
-        await bob.wait_ready(to_bob["id"])
-        await carol.wait_ready(to_carol["id"])
-        await _backup_index_of(alice, tmp_path / "older")
-        await bob.open(to_bob["id"])
-        await _witness(bob, alice)
-
-        await _restore_index_of(alice, tmp_path / "older")
+        to_carol = await _set_back(alice, bob, carol, tmp_path / "older")
 
         async def noticed() -> bool:
             return bool(await alice.events("witness_alarm") and await bob.events("witness_alarm"))
@@ -205,14 +211,7 @@ async def test_row_47_a_restored_log_that_has_grown_past_what_its_peers_hold_is_
 
 async def test_row_47_a_restored_node_still_knows_after_another_start(tmp_path: Path) -> None:
     async with team(tmp_path, "alice", "bob", "carol") as (alice, bob, carol):
-        (image,) = await alice.import_pictures(1)
-        to_bob, to_carol = await alice.share([image["id"]], ["bob", "carol"])
-        await bob.wait_ready(to_bob["id"])
-        await carol.wait_ready(to_carol["id"])
-        await _backup_index_of(alice, tmp_path / "older")
-        await bob.open(to_bob["id"])
-        await _witness(bob, alice)
-        await _restore_index_of(alice, tmp_path / "older")
+        to_carol = await _set_back(alice, bob, carol, tmp_path / "older")
 
         async def noticed() -> bool:
             return bool(await alice.events("witness_alarm"))

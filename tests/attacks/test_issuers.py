@@ -91,7 +91,7 @@ async def test_row_3_a_member_changes_nothing_of_a_capability_of_another_issuer(
         (granted,) = await alice.share([image["id"]], ["bob"], rights=["view", "save"])
         await bob.wait_ready(granted["id"])
         manifest = await bob.manifest(granted["id"])
-        before = await bob.node.receiving.inbox()
+        before = await bob.node.inbox.held()
         session = await mallory.dial(bob)
 
         substituted = mallory.sign_manifest(
@@ -104,7 +104,7 @@ async def test_row_3_a_member_changes_nothing_of_a_capability_of_another_issuer(
         ]
 
         assert answers == ["unknown"] * 3
-        assert await bob.node.receiving.inbox() == before
+        assert await bob.node.inbox.held() == before
         assert await bob.manifest(granted["id"]) == manifest
         assert (await bob.open(granted["id"]))["opens_left"] == 9
 
@@ -130,7 +130,7 @@ async def test_row_3_a_capability_passed_on_or_for_somebody_else_is_refused(
         for sealed in (passed_on, to_bob, for_alice.sealed, b"", bytes(50_000)):
             assert await refused(session.request(Deliver(sealed=sealed))) == "unknown"
 
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
 
 
 async def test_row_4_what_nobody_asked_for_is_not_stored(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_row_4_what_nobody_asked_for_is_not_stored(tmp_path: Path) -> None
         ):
             assert await refused(session.request(message)) == "unknown"
 
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
         assert await bob.read(log_store.head) == head
         assert await blobs_of_kind(bob, "received") == 0
 
@@ -163,7 +163,7 @@ async def test_a_capability_with_the_id_of_a_held_one_replaces_nothing_and_is_no
 
         answer = await refused(session.request(Deliver(sealed=collision.sealed)))
 
-        assert await bob.node.receiving.inbox() == [before]
+        assert await bob.node.inbox.held() == [before]
         assert answer == "unknown"
 
 
@@ -339,7 +339,7 @@ async def test_row_41_lists_are_fetched_a_few_at_a_time(tmp_path: Path) -> None:
         go_on.set()
         await delivering
 
-        assert len(await bob.node.receiving.inbox()) == 40
+        assert len(await bob.node.inbox.held()) == 40
         # Each may hold 40 MiB of names.
         assert most <= 4
 
@@ -392,7 +392,7 @@ async def test_a_list_of_another_length_or_content_is_refused_and_nothing_is_sto
         forged.sealed_list = other.sealed_list
         assert await refused(session.request(Deliver(sealed=forged.sealed))) == "unknown"
 
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
 
 
 # Ends ---------------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ async def test_an_ended_capability_keeps_no_ciphertext_and_no_secret(tmp_path: P
 
         await session.request(revocation(mallory, revoked.hash))
         bob.clock.advance(60_001 + MAX_CLOCK_STEP_BACK_MS)
-        bob.node.receiving._deadlines_changed.set()
+        bob.node.dropping.deadlines_changed()
 
         async def ended() -> bool:
             return await blobs_of_kind(bob, "received") == 0
@@ -468,7 +468,7 @@ async def test_what_nobody_needs_any_more_is_not_remembered(tmp_path: Path) -> N
             bob.node.viewing.close_open(opened["open_id"])
             await session.request(revocation(mallory, forged.hash))
 
-        assert not bob.node.receiving._fetching
+        assert not bob.node.fetching._running
         assert not bob.node.viewing._opening
 
 
@@ -505,7 +505,7 @@ async def test_times_beyond_the_calendar_are_refused_and_are_no_fault(
             ),
         ]
 
-        assert len(await bob.node.receiving.inbox()) == 1
+        assert len(await bob.node.inbox.held()) == 1
         assert "fault" not in capfd.readouterr().err
         assert answers == ["unknown", "unknown"]
 
@@ -519,7 +519,7 @@ async def test_amendments_never_take_away_and_a_gap_or_repeat_changes_nothing(
         await mallory.grant(session, forged)
         later = amendment(mallory, forged.hash, sequence=7, opens_added=5)
         assert await refused(session.request(later)) == "taken"
-        after = await bob.node.receiving.inbox()
+        after = await bob.node.inbox.held()
         head = await bob.read(log_store.head)
 
         for _ in range(3):
@@ -531,7 +531,7 @@ async def test_amendments_never_take_away_and_a_gap_or_repeat_changes_nothing(
         shorter = amendment(mallory, forged.hash, sequence=8, expires_at=CLOCK.now(), opens_added=9)
         assert await refused(session.request(shorter)) == "unknown"
 
-        assert await bob.node.receiving.inbox() == after
+        assert await bob.node.inbox.held() == after
         assert await bob.read(log_store.head) == head
 
 

@@ -298,7 +298,7 @@ async def test_row_5_frames_of_a_circuit_that_are_edited_in_any_way_give_no_byte
             with pytest.raises(SafelightError):
                 await bob.open(capability)
 
-            (held,) = await bob.node.receiving.inbox()
+            (held,) = await bob.node.inbox.held()
             assert not held["images"][0]["fetched"], name
             assert await alice.events("released") == [], name
         server.change = honest
@@ -325,9 +325,9 @@ async def test_row_28_a_rendezvous_that_flips_bits_burns_no_open(tmp_path: Path)
                 await bob.open(capability)
         assert await opens(alice, capability) == 0
         server.change = honest
-        await bob.node.receiving.fetch(
-            row := await bob.node.receiving.resolve(capability),
-            await bob.node.receiving.resolve_images(row, []),
+        await bob.node.fetching.fetch(
+            row := await bob.node.inbox.resolve(capability),
+            await bob.node.inbox.resolve_images(row, []),
             progress=lambda *_: None,
         )
 

@@ -54,7 +54,7 @@ async def standing(person: Person) -> Any:
         person.node.membership.version,
         person.node.membership.roster_hash,
         sorted(person.node.membership.trusted.members),
-        await person.node.receiving.inbox(),
+        await person.node.inbox.held(),
         await person.node.granted.shares(album=None, to=None, state=None),
         [one["event"] for one in log["entries"]],
     )
@@ -84,7 +84,7 @@ async def test_row_19_old_rosters_and_old_mail_change_nothing_however_often_they
         )
 
         async def settled() -> bool:
-            states = {one["id"]: one for one in await bob.node.receiving.inbox()}
+            states = {one["id"]: one for one in await bob.node.inbox.held()}
             return bool(
                 states[first]["opens_left"] == 13
                 and states[second]["state"] == states[third[0]["id"]]["state"] == "revoked"
@@ -190,7 +190,7 @@ async def test_row_3_mail_in_the_name_of_somebody_else_changes_nothing(tmp_path:
         # The same words from alice herself count.
         await leave(server, bob, mail(identity, bob, team_id, kind="revocation", body=revocation))
         await told_of_mail(server, bob)
-        (held,) = await bob.node.receiving.inbox()
+        (held,) = await bob.node.inbox.held()
         assert held["state"] == "revoked"
         await alice.restart()
 
@@ -211,7 +211,8 @@ async def test_a_rendezvous_that_withholds_acknowledgements_loses_and_repeats_no
 
         # It keeps the mail, and never says so; it delivers, and never hears that it has.
         async def keep(visitor: Visitor, session: Session, request: Deposit) -> Reply:
-            await server._desk._answer_member(visitor.attendant, request)  # type: ignore[arg-type]
+            assert visitor.attendant is not None
+            await server._desk._answer_member(visitor.attendant, request)
             return await silent(visitor, session, request)
 
         server.script |= {Deposit: keep, Collected: silent}

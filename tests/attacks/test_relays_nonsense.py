@@ -82,7 +82,8 @@ async def test_row_39_a_rendezvous_that_answers_and_asks_nonsense_leaves_a_node_
         async def say(visitor: Visitor, session: Session, request: Any) -> Reply:
             nonlocal given
             given += 1
-            return answers[given % len(answers)]  # type: ignore[no-any-return]
+            answer: Reply = answers[given % len(answers)]
+            return answer
 
         with no_unhandled_exception():
             for kind in (Call, Collect, Deposit, Collected):

@@ -92,7 +92,7 @@ async def test_row_32_names_of_pictures_are_clean_when_they_reach_anybody(tmp_pa
         session = await mallory.dial(bob)
         await mallory.grant(session, mallory.forge(bob, names=ESCAPES))
 
-        (held,) = await bob.node.receiving.inbox()
+        (held,) = await bob.node.inbox.held()
 
         assert len(held["images"]) == len(ESCAPES)
         for image in held["images"]:
@@ -109,7 +109,7 @@ async def test_row_32_usage_terms_and_disclosures_that_act_are_refused(tmp_path:
             forged = _with_terms(mallory, bob, text)
             assert await refused(session.request(Deliver(sealed=forged))) == "unknown", text
 
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
 
 
 def _with_terms(mallory: Mallory, bob: Person, text: str) -> bytes:

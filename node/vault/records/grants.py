@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.vault.records import Connection, as_row, as_row_or_none
+from node.vault.records import Connection, as_row, as_row_or_none, capabilities_starting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +140,9 @@ def grants(db: Connection) -> list[GrantRow]:
     return [as_row(GrantRow, row) for row in rows]
 
 
-def find_grants(db: Connection, prefix: str) -> list[bytes]:
-    """Return the ids of the capabilities whose id starts with these hex digits."""
-    rows = db.execute(
-        "SELECT capability_id FROM grants WHERE lower(hex(capability_id)) GLOB ? LIMIT 20",
-        (prefix + "*",),
-    )
-    return [one for (one,) in rows.fetchall()]
+def find_grants(db: Connection, text: str) -> list[bytes]:
+    """Return the ids of the capabilities whose id starts with this text."""
+    return capabilities_starting(db, "grants", text)
 
 
 def grants_with_image_of_album(db: Connection, album_id: bytes) -> list[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.vault.records import Connection, as_row, as_row_or_none
+from node.vault.records import Connection, as_row, as_row_or_none, capabilities_starting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +96,9 @@ def pictures_of(db: Connection, issuer: bytes) -> int:
     return int(count)
 
 
-def find_held(db: Connection, prefix: str) -> list[bytes]:
-    """Return the ids of the held capabilities whose id starts with these hex digits."""
-    rows = db.execute(
-        "SELECT capability_id FROM held WHERE lower(hex(capability_id)) GLOB ? LIMIT 20",
-        (prefix + "*",),
-    )
-    return [one for (one,) in rows.fetchall()]
+def find_held(db: Connection, text: str) -> list[bytes]:
+    """Return the ids of the held capabilities whose id starts with this text."""
+    return capabilities_starting(db, "held", text)
 
 
 def held_images(db: Connection, capability_id: bytes) -> list[HeldImageRow]:

@@ -87,7 +87,8 @@ def search(
     db: Connection, *, words: list[str], album_id: bytes | None, tag: str | None, limit: int
 ) -> list[ImageRow]:
     """Return pictures, newest first, whose name, tags or albums have words starting with these."""
-    conditions, values = [], []
+    conditions: list[str] = []
+    values: list[str | bytes] = []
     if words:
         match = " ".join('"' + word.replace('"', '""') + '"*' for word in words)
         conditions.append(
@@ -96,7 +97,7 @@ def search(
         values.append(match)
     if album_id is not None:
         conditions.append("i.image_id IN (SELECT image_id FROM album_images WHERE album_id = ?)")
-        values.append(album_id)  # type: ignore[arg-type]
+        values.append(album_id)
     if tag is not None:
         conditions.append("i.image_id IN (SELECT image_id FROM tags WHERE tag = ?)")
         values.append(tag)

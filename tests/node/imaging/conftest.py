@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
@@ -9,6 +9,7 @@ from PIL import Image
 from node.imaging.decode import configure_pillow
 from node.imaging.pixels import configure_decoders
 from node.imaging.pool import ImagingPool
+from tests.node.kept_imaging import kept_imaging
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,6 @@ def limits_of_a_worker() -> Iterator[None]:
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[ImagingPool]:
+async def pool() -> ImagingPool:
     """A started pool of two workers."""
-    pool = ImagingPool(2)
-    await pool.start()
-    yield pool
-    await pool.close()
+    return await kept_imaging()

@@ -13,11 +13,13 @@ T = TypeVar("T")
 
 
 def parent_of_workers(node: int | None = None) -> int | None:
-    """Return the process id of the warm parent of a node, by default this process."""
-    for child in _children(os.getpid() if node is None else node):
-        if b"node.imaging.worker" in _read(child, "cmdline"):
-            return child
-    return None
+    """Return the process id of the newest warm parent of a node, by default this process."""
+    parents = [
+        child
+        for child in _children(os.getpid() if node is None else node)
+        if b"node.imaging.worker" in _read(child, "cmdline")
+    ]
+    return max(parents, key=_started, default=None)
 
 
 def workers(node: int | None = None) -> list[int]:
@@ -52,6 +54,12 @@ def _children(process: int) -> list[int]:
 def _parent(process: int) -> int | None:
     stat = _read(process, "stat")
     return int(stat.rpartition(b")")[2].split()[1]) if stat else None
+
+
+def _started(process: int) -> int:
+    """Return when a process started, in ticks of the clock since boot."""
+    stat = _read(process, "stat")
+    return int(stat.rpartition(b")")[2].split()[19]) if stat else 0
 
 
 def _read(process: int, name: str) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import socket
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -16,19 +14,17 @@ from node.imaging.messages import (
     Answer,
     CleanJob,
     CleanMade,
-    HashJob,
     Inspected,
     Job,
     JobRefused,
-    pack,
     pack_told,
 )
 from node.imaging.pool import ImagingPool
-from node.imaging.processes import Worker
 from node.imaging.strip.engine import strip_untrusted
 from node.imaging.strip.errors import Detail, StripError
 from node.imaging.strip.policy import StripPolicy
 from protocol.errors import SafelightError
+from tests.node.imaging.held_pool import HeldPool, reply
 from tests.node.imaging.strip import traps
 from tests.support_pictures import corners, encoded
 
@@ -94,29 +90,6 @@ async def test_what_is_not_supported_is_said_exactly(pool: ImagingPool) -> None:
     assert looked.problem.detail is Detail.SEQUENCE
 
 
-class HeldPool(ImagingPool):
-    """A pool whose worker for clean copies is a socket: the test plays that process."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        ours, self._theirs = socket.socketpair()
-        ours.setblocking(False)
-        self._held = Worker(ours, self.hang_up)
-
-    async def _hire(self, job: Job) -> Worker:
-        return await super()._hire(job) if isinstance(job, HashJob) else self._held
-
-    def answer(self, answer: Answer, body: bytes) -> None:
-        """Answer the one job with this."""
-        self._theirs.sendall(pack(answer, len(body)) + body)
-        self._theirs.shutdown(socket.SHUT_WR)
-
-    def hang_up(self) -> None:
-        """Die."""
-        self._theirs.close()
-        self._held.report_ended(signal.SIGKILL)
-
-
 @pytest.fixture
 async def held() -> AsyncIterator[HeldPool]:
     pool = HeldPool()
@@ -131,7 +104,7 @@ def made(copy: bytes) -> CleanMade:
 
 @pytest.mark.parametrize("other", [encoded(corners().rotate(90), "PNG"), SOURCE[:60]])
 async def test_a_copy_that_looks_different_is_refused(held: HeldPool, other: bytes) -> None:
-    held.answer(made(other), other + NOTHING)
+    held.answer(reply(made(other), other + NOTHING))
 
     with pytest.raises(StripError) as refusal:
         await held.clean(SOURCE)
@@ -158,7 +131,7 @@ async def test_a_copy_that_looks_different_is_refused(held: HeldPool, other: byt
 async def test_a_worker_that_lies_about_a_copy_is_not_believed(
     held: HeldPool, answer: Answer, body: bytes
 ) -> None:
-    held.answer(answer, body)
+    held.answer(reply(answer, body))
 
     with pytest.raises(SafelightError) as refusal:
         await held.clean(SOURCE)
@@ -187,7 +160,7 @@ FINDING = Finding(group="who", tag="Exif Artist", value="artist \x1b[2JAnn", sen
 async def test_a_worker_that_lies_about_findings_is_not_believed(
     held: HeldPool, answer: Answer, body: bytes
 ) -> None:
-    held.answer(answer, body)
+    held.answer(reply(answer, body))
 
     with pytest.raises(ImagingError) as refusal:
         await held.inspect(SOURCE)
@@ -196,7 +169,7 @@ async def test_a_worker_that_lies_about_findings_is_not_believed(
 
 
 async def test_what_a_worker_says_is_fit_to_be_shown(held: HeldPool) -> None:
-    held.answer(INSPECTED, pack_told([FINDING]))
+    held.answer(reply(INSPECTED, pack_told([FINDING])))
 
     contents = await held.inspect(SOURCE)
 
@@ -205,7 +178,7 @@ async def test_what_a_worker_says_is_fit_to_be_shown(held: HeldPool) -> None:
 
 async def test_text_of_a_copy_is_fit_to_be_shown(held: HeldPool) -> None:
     told = pack_told(Disclosure(removed=("a\x1b[2Jb",), kept=("c\nd",)))
-    held.answer(made(SOURCE), SOURCE + told)
+    held.answer(reply(made(SOURCE), SOURCE + told))
 
     copy = await held.clean(SOURCE)
 

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,17 +18,14 @@ from node.imaging.messages import (
     MAX_ANSWER_BYTES,
     MAX_HEAD_BYTES,
     MAX_PICTURE_BYTES,
-    Answer,
-    Job,
     JobRefused,
     PreviewMade,
     ScreenMade,
     ThumbnailsMade,
-    pack,
 )
 from node.imaging.pool import ImagingError, ImagingPool, Limits, Measured
-from node.imaging.processes import Worker
 from protocol.errors import LimitError
+from tests.node.imaging.held_pool import HeldPool, reply
 from tests.node.imaging.process_tree import is_running, parent_of_workers, until, workers
 from tests.support_pictures import corners, encoded, landscape, png, slow_picture
 
@@ -43,6 +39,15 @@ async def code_of(job: asyncio.Future[object] | asyncio.Task[object]) -> str:
     with pytest.raises(ImagingError) as refusal:
         await job
     return refusal.value.code
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ImagingPool]:
+    """A started pool of two workers, whose processes come to harm here."""
+    pool = ImagingPool(2)
+    await pool.start()
+    yield pool
+    await pool.close()
 
 
 async def busy(pool: ImagingPool) -> tuple[asyncio.Task[object], int]:
@@ -327,38 +332,11 @@ def test_it_works_on_the_loop_the_node_runs_on() -> None:
         assert runner.run(jobs()) == 8
 
 
-class HeldPool(ImagingPool):
-    """A pool with one worker that is a socket: the test plays the process."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        ours, self._theirs = socket.socketpair()
-        ours.setblocking(False)
-        self._held = Worker(ours, self.hang_up)
-
-    async def _hire(self, job: Job) -> Worker:
-        return self._held
-
-    def answer(self, reply: bytes) -> None:
-        """Answer the one job with these bytes and hang up, as soon as it is asked."""
-        self._theirs.sendall(reply)
-        self._theirs.shutdown(socket.SHUT_WR)
-
-    def hang_up(self) -> None:
-        """Die."""
-        self._theirs.close()
-        self._held.report_ended(signal.SIGKILL)
-
-
 @pytest.fixture
 async def held() -> AsyncIterator[HeldPool]:
     pool = HeldPool()
     yield pool
     pool.hang_up()
-
-
-def reply(answer: Answer, body: bytes = b"") -> bytes:
-    return pack(answer, len(body)) + body
 
 
 THUMBNAIL = encoded(corners(), "JPEG")

@@ -26,9 +26,10 @@ async def outcomes(
 
     async def one(data: bytes) -> Outcome:
         try:
-            return await job(data)  # type: ignore[no-any-return]
+            outcome: Outcome = await job(data)
         except ImagingError as refusal:
             return refusal.code
+        return outcome
 
     results = await asyncio.gather(*map(one, files.values()))
     return dict(zip(files, results, strict=True))

@@ -328,6 +328,30 @@ def some_body(chance: random.Random) -> bytes:
     return bytes(body)
 
 
+def some_frames(chance: random.Random) -> list[bytes]:
+    """Return a request to be let in and twenty frames, most of them of the right kind."""
+    said = [upgrade_request(chance.choice((RENDEZVOUS_PATH, CIRCUIT_PATH)))]
+    for _ in range(20):
+        payload = chance.randbytes(chance.choice((0, 32, 48, 500, 65_536)))
+        first = chance.choice((0x82, 0x82, 0x82, chance.randrange(256)))
+        said.append(binary_frame(payload, first=first))
+    return said
+
+
+async def speak_nonsense(place: RendezvousAddress, said: list[bytes]) -> None:
+    """Say all of it, and wait until the server has had enough."""
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    with contextlib.suppress(OSError):
+        writer.write(said[0])
+        async with asyncio.timeout(60):
+            await reader.readuntil(b"\r\n\r\n")
+        writer.writelines(said[1:])
+        async with asyncio.timeout(60):
+            await writer.drain()
+            await reader.read(100)
+    writer.transport.abort()
+
+
 @pytest.mark.slow
 async def test_row_39_random_frames_leave_the_rendezvous_serving(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -359,22 +383,10 @@ async def test_row_39_random_frames_leave_the_rendezvous_serving(
                 mallory = await visitor(server.address, "mallory")
                 await mallory.attend()
         await hang_up(mallory)
-        # Frames of a stranger: each one that is wrong ends a connection.
+        # Frames of strangers, many at once: each one that is wrong ends a connection.
         while sent < FRAMES:
-            reader, writer = await asyncio.open_connection(place.host, place.port)
-            with contextlib.suppress(OSError):
-                writer.write(upgrade_request(chance.choice((RENDEZVOUS_PATH, CIRCUIT_PATH))))
-                async with asyncio.timeout(60):
-                    await reader.readuntil(b"\r\n\r\n")
-                for _ in range(20):
-                    payload = chance.randbytes(chance.choice((0, 32, 48, 500, 65_536)))
-                    first = chance.choice((0x82, 0x82, 0x82, chance.randrange(256)))
-                    writer.write(binary_frame(payload, first=first))
-                sent += 20
-                async with asyncio.timeout(60):
-                    await writer.drain()
-                    await reader.read(100)
-            writer.transport.abort()
+            await asyncio.gather(*(speak_nonsense(place, some_frames(chance)) for _ in range(50)))
+            sent += 50 * 20
         async with attending(server.address, "alice", "bob") as (alice, bob):
             circuit = await alice.ask(Call(key=key_of("bob")), Circuit)
             ours, theirs = await alice.join(circuit), await bob.join(await bob.ring())

@@ -24,22 +24,20 @@ from node.vault.database import WriteTransaction
 from node.vault.errors import StorageFullError
 from node.vault.keyslots import SLOT_BYTES, SlotState, look
 from protocol.messages import Answer, Done, FetchHead, Request
+from tests.node.kept_imaging import kept_imaging
 from tests.node.services.team import Person, new_person
 
 
 @asynccontextmanager
-async def alone(folder: Path, name: str = "alice") -> AsyncIterator[Person]:
+async def alone(
+    folder: Path, name: str = "alice", *, imaging: ImagingPool | None = None
+) -> AsyncIterator[Person]:
     """Hold the running node of a person without a team."""
-    imaging = ImagingPool(workers=2)
-    await imaging.start()
+    person = await new_person(folder, name, imaging or await kept_imaging())
     try:
-        person = await new_person(folder, name, imaging)
-        try:
-            yield person
-        finally:
-            await person.node.close()
+        yield person
     finally:
-        await imaging.close()
+        await person.node.close()
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 45.0) -> None:
@@ -180,6 +178,13 @@ def cut(person: Person) -> None:
     for links in person.node.peering._links.values():
         for link in links:
             link.session._link._transport.abort()  # type: ignore[attr-defined]  # a socket's
+
+
+async def cut_off(person: Person, other: Person) -> None:
+    """End every session of a person, and wait until their link to another is none, or a new one."""
+    link = person.node.peering.link(other.me)
+    cut(person)
+    await until(lambda: link is None or person.node.peering.link(other.me) is not link)
 
 
 @asynccontextmanager

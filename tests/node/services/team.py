@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from PIL import Image
 
@@ -30,6 +31,7 @@ from protocol.capability.opening import OpenBody, sign_open
 from protocol.errors import Refused
 from protocol.identity import format_fingerprint
 from protocol.messages import OpenRequest, Released
+from tests.node.kept_imaging import kept_imaging
 
 T = TypeVar("T")
 
@@ -129,7 +131,7 @@ class Person:
         """Return a held capability once every picture of it is ready."""
 
         async def ready() -> dict[str, Any] | None:
-            for one in await self.node.receiving.inbox():
+            for one in await self.node.inbox.held():
                 if one["id"] == capability and all(image["ready"] for image in one["images"]):
                     return one
             return None
@@ -149,8 +151,8 @@ class Person:
 
     async def manifest(self, capability: str, image: str | None = None) -> Manifest:
         """Return a picture's manifest of a held capability."""
-        row = await self.node.receiving.resolve(capability)
-        images = await self.node.receiving.resolve_images(row, [] if image is None else [image])
+        row = await self.node.inbox.resolve(capability)
+        images = await self.node.inbox.resolve_images(row, [] if image is None else [image])
         issuer = self.node.membership.member(row.issuer)
         assert issuer is not None
         assert images[0].manifest is not None
@@ -169,7 +171,7 @@ class Person:
         **changes: Any,
     ) -> Released | str:
         """Send one open request as a protocol client would; return the release or the reason."""
-        row = await self.node.receiving.resolve(capability)
+        row = await self.node.inbox.resolve(capability)
         link = await self.node.peering.reach(issuer or row.issuer, 45)
         open_id = open_id or system_entropy(16)
         fields: dict[str, Any] = {
@@ -215,6 +217,10 @@ async def eventually(condition: Callable[[], Awaitable[T | None]], *, seconds: f
 async def start_node(home: Path, clock: Clock, imaging: ImagingPool) -> Unlocked:
     """Return the running node of an existing home."""
     vault = await Vault.open(home, passphrase=PASSPHRASE, clock=clock, entropy=system_entropy)
+    return await _start(vault, clock, imaging)
+
+
+async def _start(vault: Vault, clock: Clock, imaging: ImagingPool) -> Unlocked:
     context = Context(
         vault=vault, imaging=imaging, clock=clock, entropy=system_entropy, events=Events()
     )
@@ -224,21 +230,22 @@ async def start_node(home: Path, clock: Clock, imaging: ImagingPool) -> Unlocked
 async def new_person(folder: Path, name: str, imaging: ImagingPool) -> Person:
     """Return a running node with a new vault."""
     home, clock = folder / name, ShiftedClock()
-    vault, _ = await Vault.create(
-        home,
-        name=name,
-        passphrase=PASSPHRASE,
-        clock=clock,
-        entropy=system_entropy,
-        memory_bytes=SMALL_ARGON2,
-    )
-    await vault.close()
+    # Stretching passphrases is not what the tests of services are about.
+    with patch("node.vault.keyring.ARGON2_TIME", 1):
+        vault, _ = await Vault.create(
+            home,
+            name=name,
+            passphrase=PASSPHRASE,
+            clock=clock,
+            entropy=system_entropy,
+            memory_bytes=SMALL_ARGON2,
+        )
     return Person(
         name=name,
         home=home,
         clock=clock,
         imaging=imaging,
-        node=await start_node(home, clock, imaging),
+        node=await _start(vault, clock, imaging),
     )
 
 
@@ -255,8 +262,7 @@ async def join(administrator: Person, person: Person, role: str = "editor") -> N
 @asynccontextmanager
 async def team(folder: Path, *names: str) -> AsyncIterator[list[Person]]:
     """Hold running nodes of one team; the first is its administrator."""
-    imaging = ImagingPool(workers=2)
-    await imaging.start()
+    imaging = await kept_imaging()
     people: list[Person] = []
     try:
         for name in names:
@@ -271,4 +277,3 @@ async def team(folder: Path, *names: str) -> AsyncIterator[list[Person]]:
     finally:
         for person in people:
             await person.node.close()
-        await imaging.close()

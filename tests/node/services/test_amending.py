@@ -68,7 +68,7 @@ async def test_an_extension_moves_the_end_to_now_and_the_duration_on_both_sides(
         known = await told(alice, bob, capability)
         assert (known.expires_at, known.opens_added) == (row.expires_at, 4)
         assert extended["opens_left"] == 6
-        (inbox,) = await bob.node.receiving.inbox()
+        (inbox,) = await bob.node.inbox.held()
         assert inbox["opens_left"] == 6
         assert inbox["expires_at"] == extended["expires_at"]
         assert "6 times" in inbox["sentence"]
@@ -150,7 +150,7 @@ async def test_an_extension_keeps_the_capability_alive_past_its_first_end(tmp_pa
         for person in (alice, bob):
             person.clock.advance(2 * HOUR_MS)
             person.node.ending.deadlines_changed()
-            person.node.receiving._deadlines_changed.set()
+            person.node.dropping.deadlines_changed()
         await asyncio.sleep(0.1)
 
         assert len(await used_slots(alice)) == 1
@@ -194,7 +194,7 @@ async def test_a_used_up_capability_lives_again_with_more_opens(tmp_path: Path) 
 
         assert (extended["state"], extended["opens_left"]) == ("live", 2)
         await told(alice, bob, capability)
-        (inbox,) = await bob.node.receiving.inbox()
+        (inbox,) = await bob.node.inbox.held()
         assert (inbox["state"], inbox["opens_left"]) == ("live", 2)
 
 
@@ -203,7 +203,7 @@ async def test_a_holder_whose_clock_is_ahead_can_use_an_extension(tmp_path: Path
         capability = await _shared(alice, bob, duration="1h")
         # The issuer's clock decides, and it says that there is an hour left.
         bob.clock.advance(HOUR_MS + 60_000)
-        bob.node.receiving._deadlines_changed.set()
+        bob.node.dropping.deadlines_changed()
         await asyncio.sleep(0.1)
 
         await extend(alice, capability, duration="4h")
@@ -220,7 +220,7 @@ async def test_an_extension_that_arrives_at_the_last_moment_counts(tmp_path: Pat
             await waiting(1)
             # The amendment waits for the disk when the old end has come by any clock.
             bob.clock.advance(HOUR_MS + MAX_CLOCK_STEP_BACK_MS)
-            bob.node.receiving._deadlines_changed.set()
+            bob.node.dropping.deadlines_changed()
             await waiting(2)
 
         assert (await told(alice, bob, capability)).holder_share is not None

@@ -60,7 +60,7 @@ async def test_a_holder_who_was_away_finds_everything_on_coming_back(tmp_path: P
 
         held = await bob.wait_ready(first["id"])
         assert held["opens_left"] == 5
-        assert {one["id"]: one["state"] for one in await bob.node.receiving.inbox()} == {
+        assert {one["id"]: one["state"] for one in await bob.node.inbox.held()} == {
             first["id"]: "live",
             second["id"]: "revoked",
         }
@@ -105,7 +105,7 @@ async def test_a_capability_of_a_thousand_pictures_arrives_whole(tmp_path: Path)
         (shared,) = await alice.share(names, ["bob"])
 
         async def arrived() -> list[Any]:
-            return await bob.node.receiving.inbox()
+            return await bob.node.inbox.held()
 
         (held,) = await eventually(arrived)
         assert [one["id"] for one in held["images"]] == names
@@ -144,7 +144,7 @@ async def test_a_holder_with_a_full_disk_gets_the_capability_once_there_is_space
         async with full_index(bob):
             (shared,) = await alice.share([image["id"]], ["bob"], terms="x" * 6_000)
             await asyncio.sleep(0.5)
-            assert await bob.node.receiving.inbox() == []
+            assert await bob.node.inbox.held() == []
             assert await outbox(alice) == ["capability", "manifest"]
 
         await bob.wait_ready(shared["id"])
@@ -196,7 +196,7 @@ async def test_a_connection_lost_again_and_again_loses_no_statement(tmp_path: Pa
         await emptied(alice)
         await emptied(bob)
         assert len(await bob.events("received")) == 4
-        assert len(await bob.node.receiving.inbox()) == 4
+        assert len(await bob.node.inbox.held()) == 4
         assert {await share_state(alice, one) for one in shared} == {"live"}
 
 
@@ -206,7 +206,7 @@ async def test_a_receipt_that_comes_again_is_taken_and_logged_once(tmp_path: Pat
         (shared,) = await alice.share([image["id"]], ["bob"])
         await bob.wait_ready(shared["id"])
         await emptied(bob)
-        row = await bob.node.receiving.resolve(shared["id"])
+        row = await bob.node.inbox.resolve(shared["id"])
         signed = sign_receipt(
             Receipt(event="received", capability_hash=row.capability_hash, time=1),
             holder=bob.node.context.identity,
@@ -238,7 +238,7 @@ async def test_a_statement_that_the_peer_will_never_take_does_not_hold_up_the_ne
 
         await bob.wait_ready(second["id"])
         await emptied(alice)
-        assert [one["id"] for one in await bob.node.receiving.inbox()] == [second["id"]]
+        assert [one["id"] for one in await bob.node.inbox.held()] == [second["id"]]
         assert await share_state(alice, first["id"]) == "pending"
 
 
@@ -303,7 +303,7 @@ async def test_a_capability_for_another_is_refused_by_who_gets_it(tmp_path: Path
             await link.session.request(Deliver(sealed=body))
 
         assert refused.value.reason is Reason.UNKNOWN
-        assert await carol.node.receiving.inbox() == []
+        assert await carol.node.inbox.held() == []
         await bob.restart()
         await until(lambda: bob.node.peering.link(alice.me) is not None)
 
@@ -321,7 +321,7 @@ async def test_a_revocation_that_replaces_what_is_on_its_way_arrives(tmp_path: P
             await alice.node.ending.revoke(capabilities=[shared["id"]], to=None, album=None)
 
         async def seen() -> bool:
-            (held,) = await bob.node.receiving.inbox()
+            (held,) = await bob.node.inbox.held()
             return bool(held["state"] == "revoked")
 
         await eventually(seen, seconds=4)
@@ -358,7 +358,7 @@ async def test_a_revocation_does_not_wait_behind_many_amendments(tmp_path: Path)
         await bob.restart()
 
         async def seen() -> bool:
-            held = await bob.node.receiving.inbox()
+            held = await bob.node.inbox.held()
             states = {one["id"]: str(one["state"]) for one in held}
             return states[revoked["id"]] == "revoked"
 

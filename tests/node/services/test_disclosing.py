@@ -187,7 +187,7 @@ async def test_a_share_says_why_a_picture_of_it_stays_not_ready(
 
 
 async def _ready(person: Person, capability: str, name: str) -> bool:
-    (one,) = [one for one in await person.node.receiving.inbox() if one["id"] == capability]
+    (one,) = [one for one in await person.node.inbox.held() if one["id"] == capability]
     return [image["ready"] for image in one["images"] if image["name"] == name] == [True]
 
 
@@ -310,7 +310,7 @@ async def test_a_release_for_one_holders_copy_does_not_open_anothers(tmp_path: P
         assert await bob.ask(granted[0]["id"], his, rendition_id=hers.rendition_id) == "unknown"
         released = await bob.ask(granted[0]["id"], his)
         assert isinstance(released, Released)
-        row = await bob.node.receiving.resolve(granted[0]["id"])
+        row = await bob.node.inbox.resolve(granted[0]["id"])
         assert row.holder_share is not None
         for manifest in (his, hers):
             key = rendition_key(

@@ -34,9 +34,9 @@ async def _shared(alice: Person, bob: Person, **terms: Any) -> str:
 
 
 async def _fetch(person: Person, capability: str) -> None:
-    row = await person.node.receiving.resolve(capability)
-    images = await person.node.receiving.resolve_images(row, [])
-    await person.node.receiving.fetch(row, images, progress=lambda *_: None)
+    row = await person.node.inbox.resolve(capability)
+    images = await person.node.inbox.resolve_images(row, [])
+    await person.node.fetching.fetch(row, images, progress=lambda *_: None)
 
 
 async def revoke(person: Person, *capabilities: str, **which: Any) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ async def share_of(person: Person, capability: str) -> dict[str, Any]:
 
 
 async def held_of(person: Person, capability: str) -> dict[str, Any]:
-    return next(one for one in await person.node.receiving.inbox() if one["id"] == capability)
+    return next(one for one in await person.node.inbox.held() if one["id"] == capability)
 
 
 async def secrets(person: Person) -> list[Any]:
@@ -206,8 +206,8 @@ async def test_an_open_that_a_revocation_overtakes_keeps_no_pixels(tmp_path: Pat
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         capability = await _shared(alice, bob)
         await _fetch(bob, capability)
-        row = await bob.node.receiving.resolve(capability)
-        (image,) = await bob.node.receiving.resolve_images(row, [])
+        row = await bob.node.inbox.resolve(capability)
+        (image,) = await bob.node.inbox.resolve_images(row, [])
         await bob.node.viewing._new_open_id(row, image)
         async with writer_held(bob) as waiting:
             # The picture is decrypted, and about to be logged and shown.
@@ -229,7 +229,7 @@ async def test_a_holder_who_claims_to_have_seen_what_was_not_revoked_is_refused(
 ) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         capability = await _shared(alice, bob)
-        row = await bob.node.receiving.resolve(capability)
+        row = await bob.node.inbox.resolve(capability)
         signed = sign_receipt(
             Receipt(event="revocation_seen", capability_hash=row.capability_hash, time=1),
             holder=bob.node.context.identity,
@@ -255,7 +255,7 @@ def look_at_the_clock(*people: Person) -> None:
     """Let everybody notice that time has passed: a real clock would have woken them."""
     for person in people:
         person.node.ending.deadlines_changed()
-        person.node.receiving._deadlines_changed.set()
+        person.node.dropping.deadlines_changed()
 
 
 async def test_a_capability_that_expires_is_over_on_both_sides(tmp_path: Path) -> None:

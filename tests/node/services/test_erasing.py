@@ -247,7 +247,7 @@ async def test_the_words_of_a_capability_go_once_it_is_over_on_both_sides(tmp_pa
                 assert canary not in pages(person)
             assert (await person.node.log_verifying.verify())["ok"]
         assert len(await alice.node.granted.shares(album=None, to="bob", state=None)) == 1
-        assert len(await bob.node.receiving.inbox()) == 1
+        assert len(await bob.node.inbox.held()) == 1
 
 
 async def test_a_picture_that_is_gone_leaves_no_name_behind(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from node.imaging.made import made_pictures
+from node.imaging.pool import ImagingPool
 from node.services.importing import collect, remove_unchanged
 from node.vault.records import library as rows
 from protocol.primitives import sha256
@@ -182,12 +183,13 @@ async def test_every_photograph_becomes_a_picture_and_its_original_stays_as_it_i
 async def test_a_second_import_of_the_same_files_decodes_and_seals_nothing(
     tmp_path: Path,
 ) -> None:
-    async with alone(tmp_path) as alice:
+    imaging = ImagingPool(workers=2)
+    async with alone(tmp_path, imaging=imaging) as alice:
         pictures(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
         await take(alice, tmp_path / "in")
         before = await blob_files(alice, "original")
         # From here on nothing can be decoded.
-        await alice.node.library._context.imaging.close()
+        await imaging.close()
 
         again = await take(alice, tmp_path / "in")
 

@@ -123,7 +123,7 @@ async def test_what_a_restored_node_had_granted_is_over_and_its_holder_is_told(
         await linked(alice, bob)
 
         async def told() -> bool:
-            (held,) = await bob.node.receiving.inbox()
+            (held,) = await bob.node.inbox.held()
             return bool(held["state"] == "revoked")
 
         await eventually(told, seconds=60)
@@ -168,7 +168,7 @@ async def test_a_receipt_names_the_log_that_the_release_stands_in(tmp_path: Path
         await eventually(lambda: alice.events("opened"), seconds=60)
         open_id = bytes.fromhex(opened["open_id"])
         (release,) = await alice.events("released")
-        row = await bob.node.receiving.resolve(capability)
+        row = await bob.node.inbox.resolve(capability)
         entry = await alice.read(lambda db: log_store.entry(db, release["index"]))
         assert entry is not None
         await back_up(alice, tmp_path / "newest")

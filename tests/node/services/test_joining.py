@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from node.errors import NodeError, UnreachableError, UsageError
-from node.imaging.pool import ImagingPool
 from node.services.membership import Address
 from node.system import system_entropy
 from node.transport.dialer import dial_link
@@ -26,20 +25,19 @@ from protocol.joining.session import Inviter, Joiner
 from protocol.labels import NO_TEAM
 from protocol.limits import INVITATION_MS
 from protocol.rendezvous.address import RendezvousAddress
+from tests.node.kept_imaging import kept_imaging
 from tests.node.services.team import Person, eventually, join, new_person
 
 
 @pytest_asyncio.fixture
 async def people(tmp_path: Path) -> AsyncIterator[list[Person]]:
     """Three running nodes; the first has founded a team, the others know nothing of it."""
-    imaging = ImagingPool(workers=1)
-    await imaging.start()
+    imaging = await kept_imaging()
     found = [await new_person(tmp_path, name, imaging) for name in ("alice", "bob", "carol")]
     await found[0].node.membership.create("The Desk")
     yield found
     for person in found:
         await person.node.close()
-    await imaging.close()
 
 
 def place(person: Person) -> Address:

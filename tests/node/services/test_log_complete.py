@@ -222,7 +222,7 @@ async def test_sharing_opening_refusing_changing_and_ending_are_told_with_their_
             **of_alice, "terms": terms, "new": limits, "sentence": shared["sentence"].encode(),
         }  # fmt: skip
         one = await newest(bob, "received")
-        (held,) = await bob.node.receiving.inbox()
+        (held,) = await bob.node.inbox.held()
         assert one.values == {
             **of_bob, "terms": terms, "new": limits, "sentence": held["sentence"].encode(),
         }  # fmt: skip

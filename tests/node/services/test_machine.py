@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from node.services.findings import Finding, State
 from node.services.machine import expected_decoding, look_at_machine
 
-Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  as shutil has it
+
+class Usage(NamedTuple):
+    """As shutil has it."""
+
+    total: int
+    used: int
+    free: int
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ async def held(person: Person, capability: str) -> dict[str, Any]:
     """Return a capability once it is in the inbox."""
 
     async def is_held() -> dict[str, Any] | None:
-        found = await person.node.receiving.inbox()
+        found = await person.node.inbox.held()
         return next((one for one in found if one["id"] == capability), None)
 
     return await eventually(is_held, seconds=PATIENCE_S)
@@ -306,7 +306,7 @@ async def test_a_list_that_does_not_fit_leaves_the_mail_until_it_can_be_fetched(
         await connected(bob)
         await asyncio.sleep(1)
         assert len((await bob.node.rendezvous.collect(0)).mails) >= 1
-        assert other["id"] not in [one["id"] for one in await bob.node.receiving.inbox()]
+        assert other["id"] not in [one["id"] for one in await bob.node.inbox.held()]
 
         await alice.restart()
 
@@ -363,7 +363,7 @@ async def test_mail_that_is_none_is_dropped_and_told_of(tmp_path: Path) -> None:
 
         assert (await asyncio.wait_for(dropped, PATIENCE_S))["name"] == "alice"
         await mailbox_empty(bob)
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
 
 
 async def test_a_full_mailbox_is_told_of_and_the_share_stays_undelivered(tmp_path: Path) -> None:
@@ -467,7 +467,7 @@ async def test_row_23_no_mail_goes_either_way_while_a_log_contradicts_itself(
             return alice.me in bob.node.mailing._waiting
 
         await eventually(left_there, seconds=PATIENCE_S)
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
         (image,) = await bob.import_pictures(1)
         await bob.share([image["id"]], ["alice"])
         await bob.node.mailing._send_due(absent_ms=0)

@@ -11,12 +11,12 @@ import pytest_asyncio
 import sqlcipher3.dbapi2 as sqlcipher
 
 from node.errors import NodeError, UnknownError, UsageError
-from node.imaging.pool import ImagingPool
 from node.services.standing import NoTeamError
 from node.vault.database import WriteTransaction
 from node.vault.records import team as rows
 from protocol.errors import LocalError, Reason, Refused, RemoteError, SafelightError
 from protocol.identity import format_fingerprint, parse_identity_file_untrusted
+from tests.node.kept_imaging import kept_imaging
 from tests.node.services.conditions import cancel_while_committing
 from tests.node.services.team import Person, eventually, join, new_person, team
 
@@ -26,13 +26,11 @@ YEAR_MS = 366 * 86_400_000
 @pytest_asyncio.fixture
 async def strangers(tmp_path: Path) -> AsyncIterator[list[Person]]:
     """Three running nodes that know nothing of each other."""
-    imaging = ImagingPool(workers=1)
-    await imaging.start()
+    imaging = await kept_imaging()
     people = [await new_person(tmp_path, name, imaging) for name in ("alice", "bob", "carol")]
     yield people
     for person in people:
         await person.node.close()
-    await imaging.close()
 
 
 async def welcome(administrator: Person, person: Person, role: str = "editor") -> bytes:

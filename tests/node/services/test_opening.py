@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,8 +77,8 @@ async def test_after_a_restart_of_either_side_a_stored_open_id_is_used_first(
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         capability = await _shared(alice, bob, opens=2)
         manifest = await bob.manifest(capability)
-        row = await bob.node.receiving.resolve(capability)
-        (image,) = await bob.node.receiving.resolve_images(row, [])
+        row = await bob.node.inbox.resolve(capability)
+        (image,) = await bob.node.inbox.resolve_images(row, [])
         open_id = await bob.node.viewing._new_open_id(row, image)
         answer = await bob.ask(capability, manifest, open_id=open_id)
         assert isinstance(answer, Released)
@@ -124,7 +125,7 @@ async def test_a_wrong_second_factor_counts_nothing_and_is_throttled(tmp_path: P
         manifest = await bob.manifest(granted["id"])
         for _ in range(4):
             assert await bob.ask(granted["id"], manifest, proof_key=bytes(32)) == "factor"
-        row = await bob.node.receiving.resolve(granted["id"])
+        row = await bob.node.inbox.resolve(granted["id"])
         salt = parse_terms_untrusted(row.terms).factor_salt
         assert salt is not None
         right = factor_proof_key(factor_secret(granted["factor"], salt))
@@ -141,7 +142,7 @@ async def test_one_release_of_a_500_picture_capability_opens_one_picture(tmp_pat
         images = await alice.import_pictures(500, size=(64, 43))
         (granted,) = await alice.share([one["id"] for one in images], ["bob"])
         held = await bob.wait_ready(granted["id"], seconds=120)
-        row = await bob.node.receiving.resolve(granted["id"])
+        row = await bob.node.inbox.resolve(granted["id"])
         assert row.holder_share is not None
         first = await bob.manifest(granted["id"], held["images"][0]["id"])
         answer = await bob.ask(granted["id"], first)
@@ -175,7 +176,7 @@ async def test_a_stolen_capability_is_useless_to_a_third_member(tmp_path: Path) 
             from protocol.capability.opening import OpenBody, sign_open
             from protocol.messages import OpenRequest
 
-            fields: dict[str, object] = {
+            fields: dict[str, Any] = {
                 "capability_hash": manifest.capability_hash,
                 "rendition_id": manifest.rendition_id,
                 "open_id": system_entropy(16),
@@ -187,7 +188,7 @@ async def test_a_stolen_capability_is_useless_to_a_third_member(tmp_path: Path) 
             signer = changes.get("signer", carol)
             assert isinstance(signer, Person)
             signed = sign_open(
-                OpenBody(**{**fields, **{k: v for k, v in changes.items() if k != "signer"}}),  # type: ignore[arg-type]
+                OpenBody(**{**fields, **{k: v for k, v in changes.items() if k != "signer"}}),
                 holder=signer.node.context.identity,
                 team_id=carol.node.membership.team_id,
             )
@@ -210,9 +211,9 @@ async def test_a_stolen_capability_is_useless_to_a_third_member(tmp_path: Path) 
 async def test_revocation_is_local_and_what_was_prefetched_stays_shut(tmp_path: Path) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         capability = await _shared(alice, bob)
-        row = await bob.node.receiving.resolve(capability)
-        images = await bob.node.receiving.resolve_images(row, [])
-        await bob.node.receiving.fetch(row, images, progress=lambda *_: None)
+        row = await bob.node.inbox.resolve(capability)
+        images = await bob.node.inbox.resolve_images(row, [])
+        await bob.node.fetching.fetch(row, images, progress=lambda *_: None)
         manifest = await bob.manifest(capability)
 
         result = await alice.node.ending.revoke(capabilities=[capability], to=None, album=None)
@@ -240,15 +241,15 @@ async def test_extending_keeps_the_prefetched_ciphertext_good(tmp_path: Path) ->
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         capability = await _shared(alice, bob, opens=1)
         await bob.open(capability)
-        row = await bob.node.receiving.resolve(capability)
-        (before,) = await bob.node.receiving.resolve_images(row, [])
+        row = await bob.node.inbox.resolve(capability)
+        (before,) = await bob.node.inbox.resolve_images(row, [])
         with pytest.raises(Refused):
             await bob.open(capability)
 
         await alice.node.amending.extend(capability=capability, duration="2h", opens=1)
 
         opened = await bob.open(capability)
-        (after,) = await bob.node.receiving.resolve_images(row, [])
+        (after,) = await bob.node.inbox.resolve_images(row, [])
         assert opened["opens_left"] == 0
         assert after.blob_id == before.blob_id
         assert len(await alice.events("amended")) == 1

@@ -32,7 +32,7 @@ from protocol.messages import (
     RosterUpdate,
     Streamed,
 )
-from tests.node.services.conditions import cut, greet, raw_session, until
+from tests.node.services.conditions import cut, cut_off, greet, raw_session, until
 from tests.node.services.team import PASSPHRASE, Person, eventually, join, new_person, team
 
 
@@ -98,8 +98,7 @@ async def test_a_lost_connection_is_made_again_and_the_team_sees_who_is_there(
 
         listening = asyncio.create_task(listen())
         await asyncio.sleep(0)
-        cut(alice)
-        await until(lambda: alice.node.peering.link(bob.me) is None)
+        await cut_off(alice, bob)
         await linked(alice, bob)
 
         members = {one["name"]: one for one in (await alice.node.team())["members"]}
@@ -295,7 +294,7 @@ async def test_two_rosters_of_one_version_do_not_end_what_was_granted_to_members
 async def test_two_histories_of_different_length_do_not_end_what_was_granted_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("viewing", "receiving"):
+    for module in ("viewing", "fetching"):
         monkeypatch.setattr(f"node.services.{module}._REACH_S", 2)
     async with two_administrators(tmp_path) as (alice, bob, granted):
         for name in ("carol", "emil"):
@@ -323,7 +322,7 @@ async def test_a_stranger_who_becomes_a_member_meanwhile_is_greeted_on_the_same_
         carol = await new_person(tmp_path, "carol", alice.imaging)
         greeted = asyncio.Event()
 
-        async def hear(_session: Session, request: Request) -> Reply:
+        async def hear(session: Session, request: Request) -> Reply:
             if isinstance(request, Hello):
                 greeted.set()
             return Done()

@@ -23,7 +23,7 @@ from protocol.errors import SafelightError
 from protocol.messages import Done, FetchHead, OpenRequest, Request
 from tests.attacks.relay import Relay as Wire
 from tests.attacks.relay import relaying
-from tests.node.services.conditions import cut, raw_session, until
+from tests.node.services.conditions import cut, cut_off, raw_session, until
 from tests.node.services.team import Person, team
 from tests.node.transport.circuits import Circuits, RelayEnd, relaying_circuits
 
@@ -146,8 +146,7 @@ async def test_the_direct_way_wins_where_there_are_both(tmp_path: Path) -> None:
         attach(circuits, alice)
         attach(circuits, bob)
         for _ in range(3):
-            cut(alice)
-            await until(lambda: alice.node.peering.link(bob.me) is None)
+            await cut_off(alice, bob)
             await alice.node.peering.reach(bob.me, 45)
             await until(lambda: path(alice, bob) == path(bob, alice) == "lan")
 
@@ -379,8 +378,7 @@ async def test_requests_go_on_while_links_come_and_go(
                 await asyncio.sleep(0.001)
 
         for _ in range(3):
-            cut(alice)
-            await until(lambda: alice.node.peering.link(bob.me) is None)
+            await cut_off(alice, bob)
             lost.clear()
             asking = [
                 asyncio.create_task(ask(alice, bob)),

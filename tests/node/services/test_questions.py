@@ -301,7 +301,7 @@ async def test_each_change_counts_from_its_moment_on_and_not_before(tmp_path: Pa
             assert could(await who_could(alice, moment)) == people
         (row,) = (await who_could(alice, extended, name))["could"][1:]
         assert (row["holder"], row["role"], row["rights"]) == ("bob", "editor", ["view"])
-        assert row["expires_at"] == (await bob.node.receiving.inbox())[0]["expires_at"]
+        assert row["expires_at"] == (await bob.node.inbox.held())[0]["expires_at"]
         reasons = (await who_could(alice, revoked, name))["could_not"]
         assert [(one["holder"], one["reason"]) for one in reasons] == [("carol", "revoked")]
         assert (await who_could(alice, gone))["roster_version"] == 4

@@ -51,9 +51,9 @@ async def share_noise(alice: Person, bob: Person, edge: int) -> tuple[str, bytes
 
 
 async def fetch(person: Person, capability: str) -> dict[str, Any]:
-    row = await person.node.receiving.resolve(capability)
-    images = await person.node.receiving.resolve_images(row, [])
-    return await person.node.receiving.fetch(row, images, progress=lambda *_: None)
+    row = await person.node.inbox.resolve(capability)
+    images = await person.node.inbox.resolve_images(row, [])
+    return await person.node.fetching.fetch(row, images, progress=lambda *_: None)
 
 
 def part(person: Person) -> Path | None:
@@ -166,7 +166,7 @@ async def test_fetching_again_or_at_once_transfers_once(tmp_path: Path) -> None:
 
         assert [one["fetched"] for one in results] == [1] * 5
         assert len(await blob_files(bob, "received")) == 1
-        (held,) = await bob.node.receiving.inbox()
+        (held,) = await bob.node.inbox.held()
         assert held["images"][0]["fetched"]
 
 
@@ -186,7 +186,7 @@ async def test_two_capabilities_for_the_same_bytes_end_apart(tmp_path: Path) -> 
 
 
 async def _has_state(person: Person, capability: str, state: str) -> bool:
-    inbox = await person.node.receiving.inbox()
+    inbox = await person.node.inbox.held()
     return any(one["id"] == capability and one["state"] == state for one in inbox)
 
 
@@ -195,7 +195,7 @@ async def test_a_fetch_says_what_is_not_ready_and_refuses_what_is_over(tmp_path:
         (image,) = await alice.import_pictures(1)
         await alice.node.rendering.close()
         (shared,) = await alice.share([image["id"]], ["bob"])
-        await eventually(bob.node.receiving.inbox)
+        await eventually(bob.node.inbox.held)
 
         assert await fetch(bob, shared["id"]) == {
             "fetched": 0,
@@ -228,8 +228,8 @@ async def test_nobody_but_the_issuer_changes_ends_or_completes_a_capability(
         (image,) = await alice.import_pictures(1)
         (shared,) = await alice.share([image["id"]], ["bob"])
         await bob.wait_ready(shared["id"])
-        row = await bob.node.receiving.resolve(shared["id"])
-        (before,) = await bob.node.receiving.inbox()
+        row = await bob.node.inbox.resolve(shared["id"])
+        (before,) = await bob.node.inbox.held()
         await carol.node.membership.add_addresses(bob.me, bob.node.addresses(), source="added")
         later = Amendment(
             capability_hash=row.capability_hash,
@@ -240,7 +240,7 @@ async def test_nobody_but_the_issuer_changes_ends_or_completes_a_capability(
         )
         end = Revocation(capability_hash=row.capability_hash, time=1)
         team_id = alice.node.membership.team_id
-        (held_image,) = await bob.node.receiving.resolve_images(row, [])
+        (held_image,) = await bob.node.inbox.resolve_images(row, [])
         assert held_image.manifest is not None
 
         for signer in (alice, carol):
@@ -261,7 +261,7 @@ async def test_nobody_but_the_issuer_changes_ends_or_completes_a_capability(
         ):
             assert await refused(carol, bob, message) is Reason.UNKNOWN
 
-        assert await bob.node.receiving.inbox() == [before]
+        assert await bob.node.inbox.held() == [before]
         assert (await bob.open(shared["id"]))["opens_left"] == 9
 
 
@@ -272,7 +272,7 @@ async def test_a_statement_that_takes_something_away_is_refused_and_an_old_one_i
         (image,) = await alice.import_pictures(1)
         (shared,) = await alice.share([image["id"]], ["bob"])
         await bob.wait_ready(shared["id"])
-        row = await bob.node.receiving.resolve(shared["id"])
+        row = await bob.node.inbox.resolve(shared["id"])
 
         def amendment(sequence: int, expires_at: int, opens_added: int) -> DeliverStatement:
             value = Amendment(
@@ -297,7 +297,7 @@ async def test_a_statement_that_takes_something_away_is_refused_and_an_old_one_i
         assert await refused(alice, bob, amendment(4, row.expires_at, 5)) is Reason.UNKNOWN
         assert await refused(alice, bob, amendment(4, row.expires_at + 1_000, 4)) is Reason.UNKNOWN
 
-        after = await bob.node.receiving.resolve(shared["id"])
+        after = await bob.node.inbox.resolve(shared["id"])
         assert (after.expires_at, after.opens_added, after.amendments) == (
             row.expires_at + 1_000,
             5,
@@ -323,7 +323,7 @@ async def test_a_capability_that_comes_again_or_passed_on_is_the_same_or_nothing
         assert await link.session.request(Deliver(sealed=sealed)) == Done()
         assert await refused(carol, bob, Deliver(sealed=sealed)) is Reason.UNKNOWN
 
-        assert len(await bob.node.receiving.inbox()) == 1
+        assert len(await bob.node.inbox.held()) == 1
         assert len(await bob.events("received")) == 1
 
 
@@ -334,7 +334,7 @@ async def test_only_its_holder_gets_an_image_list_and_no_offset_is_out_of_the_fi
         (image,) = await alice.import_pictures(1)
         (shared,) = await alice.share([image["id"]], ["bob"])
         await bob.wait_ready(shared["id"])
-        row = await bob.node.receiving.resolve(shared["id"])
+        row = await bob.node.inbox.resolve(shared["id"])
         manifest = await bob.manifest(shared["id"])
         length = manifest.ciphertext_bytes
 
@@ -372,7 +372,7 @@ async def test_an_issuer_whose_list_is_not_the_signed_one_is_refused(tmp_path: P
             return not left
 
         await eventually(settled)
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
         assert await bob.events("received") == []
 
 
@@ -383,7 +383,7 @@ async def test_the_inbox_of_a_member_who_left_no_name_still_lists(tmp_path: Path
         await bob.wait_ready(shared["id"])
         await execute(bob, "UPDATE held SET issuer = ?", b"x" * 32)
 
-        (held,) = await bob.node.receiving.inbox()
+        (held,) = await bob.node.inbox.held()
 
         assert len(held["issuer"]) == 9
         with pytest.raises(Refused) as no:

@@ -36,7 +36,7 @@ async def renditions(person: Person) -> list[tuple[str, bytes]]:
 
 async def ready(person: Person, capability: str) -> list[bool]:
     """Return for each picture of a held capability whether it is ready."""
-    held = next(one for one in await person.node.receiving.inbox() if one["id"] == capability)
+    held = next(one for one in await person.node.inbox.held() if one["id"] == capability)
     return [image["ready"] for image in held["images"]]
 
 
@@ -116,7 +116,7 @@ async def test_a_picture_that_cannot_be_rendered_holds_up_no_other(tmp_path: Pat
         (shared,) = await alice.share([one["id"] for one in images], ["bob"])
 
         async def others() -> bool:
-            return bool(await bob.node.receiving.inbox()) and await ready(bob, shared["id"]) == [
+            return bool(await bob.node.inbox.held()) and await ready(bob, shared["id"]) == [
                 True,
                 False,
                 True,
@@ -158,7 +158,7 @@ async def test_a_capability_that_ends_while_it_is_rendered_gets_no_manifest(
         await idle(alice)
 
         async def settled() -> bool:
-            held = await bob.node.receiving.inbox()
+            held = await bob.node.inbox.held()
             return bool(held) and held[0]["state"] == "revoked"
 
         await eventually(settled)
@@ -188,7 +188,7 @@ async def test_renditions_are_made_once_there_is_space_again(
 
 
 async def _all_ready(person: Person, capability: str) -> bool:
-    known = [one["id"] for one in await person.node.receiving.inbox()]
+    known = [one["id"] for one in await person.node.inbox.held()]
     return capability in known and all(await ready(person, capability))
 
 

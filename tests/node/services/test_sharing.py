@@ -69,7 +69,7 @@ async def test_every_holder_gets_a_capability_and_secrets_of_its_own(tmp_path: P
             held = await person.wait_ready(one["id"])
             assert [image["id"] for image in held["images"]] == names
             assert held["opens_left"] == 4
-            assert [item["id"] for item in await person.node.receiving.inbox()] == [one["id"]]
+            assert [item["id"] for item in await person.node.inbox.held()] == [one["id"]]
         # One rendition of each picture serves both.
         made = await alice.read(lambda db: db.execute("SELECT count(*) FROM renditions").fetchone())
         assert made == (3,)
@@ -109,7 +109,7 @@ async def test_a_dry_run_says_what_would_be_granted_and_changes_nothing(tmp_path
         assert "factor" not in previewed
         assert (previewed["opens_left"], previewed["holder"]) == (3, "bob")
         await asyncio.sleep(0.1)
-        assert await bob.node.receiving.inbox() == []
+        assert await bob.node.inbox.held() == []
         (shared,) = await alice.share([image["id"]], ["bob"], factor=True, opens=3, not_before="1h")
         assert len(shared["factor"].split()) >= 6
         assert (previewed["names"], previewed["watermark"]) == ([image["name"]], None)
@@ -314,7 +314,7 @@ async def test_a_capability_is_found_by_a_unique_prefix_of_its_id(tmp_path: Path
         (image,) = await alice.import_pictures(1)
         (shared,) = await alice.share([image["id"]], ["bob"])
         await bob.wait_ready(shared["id"])
-        granted, received = alice.node.granted, bob.node.receiving
+        granted, received = alice.node.granted, bob.node.inbox
 
         assert (await granted.resolve(shared["id"][:9].upper())).hex() == shared["id"]
         assert (await received.resolve(shared["id"][:9].upper())).capability_id.hex() == shared[

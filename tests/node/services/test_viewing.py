@@ -42,7 +42,7 @@ async def save(person: Person, capability: str, *images: str, **options: Any) ->
 async def counts(alice: Person, bob: Person, capability: str) -> tuple[int, int]:
     """Return how many opens of a one-picture capability are left, as each side sees it."""
     share = await alice.node.granted.describe(bytes.fromhex(capability))
-    held = next(one for one in await bob.node.receiving.inbox() if one["id"] == capability)
+    held = next(one for one in await bob.node.inbox.held() if one["id"] == capability)
     return int(share["opens_left"]), int(held["opens_left"])
 
 
@@ -56,7 +56,7 @@ async def test_an_open_waits_for_a_rendition_and_no_longer_than_it_was_told(
         (image,) = await alice.import_pictures(1)
         await alice.node.rendering.close()
         (shared,) = await alice.share([image["id"]], ["bob"])
-        await eventually(bob.node.receiving.inbox)
+        await eventually(bob.node.inbox.held)
 
         for wait in (0.0, 0.2):
             with pytest.raises(Refused) as refused:
@@ -341,9 +341,9 @@ TAMPERED: dict[str, Change] = {
 async def test_a_release_that_does_not_prove_its_entry_is_not_used(tmp_path: Path) -> None:
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         capability = await _shared(alice, bob, opens=100)
-        await bob.node.receiving.fetch(
-            row := await bob.node.receiving.resolve(capability),
-            await bob.node.receiving.resolve_images(row, []),
+        await bob.node.fetching.fetch(
+            row := await bob.node.inbox.resolve(capability),
+            await bob.node.inbox.resolve_images(row, []),
             progress=lambda *_: None,
         )
         change: Change = _replace()

@@ -14,7 +14,7 @@ from node.witness import client
 from node.witness.client import add_checkpoint, checked_url
 from protocol.audit.checkpoint import Checkpoint, sign_checkpoint
 from protocol.audit.tree import EMPTY_ROOT
-from protocol.audit.witness import AddCheckpointRequest, WitnessRefusal, format_request
+from protocol.audit.witness import AddCheckpointRequest, WitnessRefusedError, format_request
 from protocol.errors import RemoteError, RemoteProtocolError
 from protocol.primitives import SigningKey
 
@@ -81,7 +81,7 @@ async def test_other_statuses_are_refusals(status: int) -> None:
         return web.Response(status=status)
 
     async with witness(answer) as url:
-        with pytest.raises(WitnessRefusal) as refused:
+        with pytest.raises(WitnessRefusedError) as refused:
             await add_checkpoint(url, REQUEST)
 
     assert refused.value.status == status
@@ -95,7 +95,7 @@ async def test_no_redirect_is_followed() -> None:
         return web.Response(status=307, headers={"Location": "/elsewhere"})
 
     async with witness(answer) as url:
-        with pytest.raises(WitnessRefusal):
+        with pytest.raises(WitnessRefusedError):
             await add_checkpoint(url, REQUEST)
 
     assert elsewhere == ["/add-checkpoint"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from protocol.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from protocol.audit.entry import Entry, encode_entry
@@ -28,7 +29,7 @@ def digits(label: object, count: int) -> str:
 
 def entry(seq: int, /, **changes: object) -> Entry:
     """Return the entry that stands at seq in the test log, with some fields changed."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "actor": digits(f"actor {seq % 3}", 32),
         "commitments": {
             field: digits(f"{field} {seq}", 64)
@@ -40,7 +41,7 @@ def entry(seq: int, /, **changes: object) -> Entry:
         "subjects": (digits(f"subject {seq}", 32),),
         "time": START + seq,
     }
-    return Entry(**{**fields, **changes})  # type: ignore[arg-type]
+    return Entry(**{**fields, **changes})
 
 
 def entries(size: int) -> list[bytes]:

@@ -23,7 +23,7 @@ from protocol.audit.tree import consistency_proof, leaf_hash, root_of
 from protocol.audit.verify import Report, verify_log
 from protocol.audit.witness import (
     AddCheckpointRequest,
-    WitnessRefusal,
+    WitnessRefusedError,
     format_request,
     judge_untrusted,
     parse_request_untrusted,
@@ -157,7 +157,7 @@ class Witness:
         asked = parse_request_untrusted(body)
         try:
             self.held = judge_untrusted(asked, self.held, KEYS.open_head_untrusted)
-        except WitnessRefusal as refusal:
+        except WitnessRefusedError as refusal:
             return refusal.status
         self.notes.append(asked.note)
         return 200

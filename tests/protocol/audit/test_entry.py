@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -187,9 +188,11 @@ def test_an_entry_that_would_not_decode_is_not_written(changes: dict[str, object
 # A scanner answers as the function does -----------------------------------------------------------
 
 
-def verdict(scan: Any, data: bytes) -> tuple[int, int] | type[Exception]:
+def verdict(
+    scan: Callable[[bytes], tuple[int, int]], data: bytes
+) -> tuple[int, int] | type[Exception]:
     try:
-        return scan(data)  # type: ignore[no-any-return]
+        return scan(data)
     except EncodingError:
         return EncodingError
 

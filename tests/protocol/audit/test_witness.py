@@ -24,7 +24,7 @@ from protocol.audit.note import KeyType, format_vkey, parse_vkey_untrusted
 from protocol.audit.tree import EMPTY_ROOT, consistency_proof, leaf_hash, root_of
 from protocol.audit.witness import (
     AddCheckpointRequest,
-    WitnessRefusal,
+    WitnessRefusedError,
     format_request,
     judge_untrusted,
     parse_request_untrusted,
@@ -64,7 +64,7 @@ def judged(
     """Return status and size of the answer."""
     try:
         judge_untrusted(asked, held, open_head)
-    except WitnessRefusal as refusal:
+    except WitnessRefusedError as refusal:
         return refusal.status, refusal.size
     return 200, None
 
@@ -346,7 +346,7 @@ def test_the_worked_session_is_answered_as_worked_out() -> None:
             held = judge_untrusted(parse_request_untrusted(step["body"].encode()), held, open_head)
             status = 200
             answer = cosign(held, name=bob["name"], key=key, now=1000 * step["now"]).decode()
-        except WitnessRefusal as refusal:
+        except WitnessRefusedError as refusal:
             status = refusal.status
             answer = "" if refusal.size is None else f"{refusal.size}\n"
         except LogError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from protocol.channel.connection import Connection
@@ -99,10 +101,12 @@ def test_the_last_nonce_is_a_hard_error_for_the_sender_and_closes_the_receiver()
         lambda message: bytes(20),
     ],
 )
-def test_a_message_that_does_not_verify_closes_without_a_word(spoil: object) -> None:
+def test_a_message_that_does_not_verify_closes_without_a_word(
+    spoil: Callable[[bytes], bytes],
+) -> None:
     pair = Pair()
     pair.initiator.send_request(b"question")
-    deliver(pair.initiator, pair.responder, through=spoil)  # type: ignore[arg-type]
+    deliver(pair.initiator, pair.responder, through=spoil)
 
     assert closed(pair.responder) == ConnectionClosed(
         reason="authentication", remote=True, detail="authentication"

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from protocol.channel.frames import FrameType
 from protocol.channel.states import (
     EXCHANGE_TRANSITIONS,
@@ -27,15 +30,16 @@ def test_the_tables_name_every_step() -> None:
 
 
 def test_every_state_is_reached_and_every_way_ends() -> None:
-    for start, table in (
+    machines: list[tuple[Any, Mapping[Any, Mapping[Any, Any]]]] = [
         *((state, TRANSITIONS) for state in INITIAL_STATE.values()),
         (ExchangeState.ASKED, EXCHANGE_TRANSITIONS),
-    ):
+    ]
+    for start, table in machines:
         reached, waiting = set(), [start]
         while waiting:
             state = waiting.pop()
             reached.add(state)
-            waiting += set(table[state].values()) - reached  # type: ignore[index]
+            waiting += set(table[state].values()) - reached
 
         assert reached & {State.CLOSED, ExchangeState.DONE}
 
