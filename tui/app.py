@@ -7,42 +7,46 @@ Never here: what one screen does, or a call that belongs to one.
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from rich.segment import Segments
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.filter import ANSIToTruecolor, LineFilter
+from textual.dom import DOMNode
+from textual.filter import ANSIToTruecolor, LineFilter, NoColor
 from textual.screen import Screen
+from textual.worker import Worker
 
 from node.cli.picture import Depth
 from node.control.schema import Lock, Status
+from tui.garbage import Collecting, hold_no_lines
 from tui.gateway import Connection, Gateway, GatewayError
 from tui.keymap import keymap_path, read_keymap
 from tui.notices import Notices
 from tui.pictures.painter import Painter
 from tui.pictures.terminal import SETTING, depth_of, pictures_of
 from tui.screens import entry, table
-from tui.screens.dialog import Dialog
+from tui.screens.dialog import Answer, Ask, Dialog
 from tui.screens.help import KeysDialog
 from tui.screens.page import Page
-from tui.screens.share import PhraseDialog, Unsent, Watched
+from tui.screens.sending import PhraseDialog, Unsent, Watched
 from tui.settings import read_settings, remember_theme, settings_path
-from tui.theme import NAMES, THEMES, first_theme
+from tui.theme import NAMES, THEMES, VARIABLES, Greys, first_theme
 from tui.times import now
 
 _STATES: Final = {
-    Connection.CONNECTING: "…",
-    Connection.NO_VAULT: "no vault",
-    Connection.STOPPED: "no node",
-    Connection.LOCKED: "locked",
+    Connection.CONNECTING: "◌ looking",
+    Connection.NO_VAULT: "○ no vault",
+    Connection.STOPPED: "✕ no node",
+    Connection.LOCKED: "◍ locked",
     Connection.READY: "",
-    Connection.LOST: "node lost",
+    Connection.LOST: "✕ node lost",
 }
 
 _SENTENCES: Final = {
@@ -81,6 +85,7 @@ class SafelightApp(App[int]):
     ) -> None:
         """``terminal`` is the name that the terminal gave when it was asked."""
         super().__init__()
+        hold_no_lines()
         self.home = home
         self.passphrase_file = passphrase_file
         self.settings, problems = read_settings(settings_path(), NAMES)
@@ -100,8 +105,15 @@ class SafelightApp(App[int]):
         """A share that can still be taken back."""
         self.watched = Watched(self)
         """The share that was sent last."""
+        self._greys = Greys()
         self._entered: set[Connection] = set()
         self._going_in = False
+        self._lost = False
+        """The node was gone, and since then nobody has been let in."""
+        self._not_shared = ""
+        """What became of a share that waited when the vault was locked, until it is unlocked."""
+        # No dialog and no viewer is open: pages stay.
+        self._collecting = Collecting(lambda: len(self.screen_stack) == 2)
         self.alarm = ""
         """The alarms that stand, in words; shown on every screen."""
         self.alarms: list[dict[str, Any]] = []
@@ -117,6 +129,8 @@ class SafelightApp(App[int]):
         chosen, wrong_keys = read_keymap(keymap_path(), table.binding_ids)
         self.problems = [*problems, *wrong_keys]
         """What is wrong with the files of settings and keys."""
+        self.keys_chosen = bool(chosen)
+        """The person has keys of their own."""
         self.set_keymap(chosen)
 
     # Life -----------------------------------------------------------------------------------------
@@ -126,29 +140,82 @@ class SafelightApp(App[int]):
         self.push_screen("library")
         # The frame is on the screen first.
         self.call_after_refresh(self.gateway.start)
-        # What is loaded now stays: looking through it for garbage would hold the screen.
-        self.call_after_refresh(gc.freeze)
+        self.call_after_refresh(self._collecting.begin)
         for problem in self.problems:
             self.notify(problem, severity="warning", markup=False)
 
     async def action_quit(self) -> None:
-        """Leave; what waits to be sent is sent first, and phrases are not lost."""
-        await self.unsent.send_now()
-        if not isinstance(self.screen, PhraseDialog):
-            self.exit(0)
+        """Leave; asks first where a share waits to be sent, and loses no phrases."""
+        if isinstance(self.screen, PhraseDialog):
+            return
+        if self.unsent.waits:
+            if not isinstance(self.screen, Ask):
+                self.run_worker(self._quit_with_unsent, name="unsent")
+            return
+        self.exit(0)
+
+    async def _quit_with_unsent(self) -> None:
+        answer = await self.push_screen_wait(
+            Ask(
+                "A share is not sent yet",
+                self.unsent.words,
+                answers=(
+                    Answer("s", "Send, quit", "send"),
+                    Answer("d", "Drop, quit", "drop"),
+                    Answer("k", "Stay", "stay"),
+                ),
+            )
+        )
+        if answer == "send":
+            # Where it was not sent, that is to be read; phrases are to be told.
+            if await self.unsent.send_now() and not isinstance(self.screen, PhraseDialog):
+                self.exit(0)
+        elif answer == "drop":
+            if self.unsent.undo():
+                self.exit(0)
+            else:
+                self.say("it was sent meanwhile: Shared by me (3) takes it back", error=True)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key says, but nothing while a question is on its way to the screen."""
+        if isinstance(self.screen, Page) and self.screen.asking:
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
+    def run_worker(self, work: Any, *args: Any, **options: Any) -> Worker[Any]:
+        """Run a function as the framework does; where the program ends before, it never begins."""
+        return super().run_worker(work, *args, **options)
+
+    def pop_screen(self) -> AwaitComplete:
+        """Put the screen behind in front."""
+        self._collecting.closed()
+        return super().pop_screen()
 
     async def on_unmount(self) -> None:
         """Hang up; the terminal keeps no picture."""
+        self._collecting.end()
         self.painter.drop_all()
         await self.gateway.close()
 
     def _connection_changed(self, seen: Connection) -> None:
-        if seen in (Connection.STOPPED, Connection.LOCKED) and seen not in self._entered:
-            # The first time, as a command would; after that a person presses Enter.
-            self._entered.add(seen)
-            self.go_in(asked=False)
-        if seen is Connection.LOCKED:
+        if seen is Connection.LOST:
+            # Whoever is there when a node is started again wants to be let in again.
+            self._entered.discard(Connection.LOCKED)
+            self._lost = True
+        elif seen is Connection.LOCKED and not self._lost:
             self._forget()
+        elif seen is Connection.READY:
+            self._lost, self._not_shared = False, ""
+            # From here on a lock is somebody's will, which no passphrase file undoes.
+            self._entered.add(Connection.LOCKED)
+            if isinstance(self.screen, entry.UnlockDialog):
+                self.screen.dismiss(None)  # Unlocked elsewhere.
+        self._go_in_by_itself()
         self._take_alarms(self.gateway.status.get("alarms") or [])
         for page in self.pages():
             page.connection_changed()
@@ -183,7 +250,7 @@ class SafelightApp(App[int]):
 
     def look_at_alarms(self) -> None:
         """Ask the node which alarms stand."""
-        self.run_worker(self._look_at_alarms(), group="alarms", exclusive=True)
+        self.run_worker(self._look_at_alarms, group="alarms", exclusive=True)
 
     async def _look_at_alarms(self) -> None:
         try:
@@ -216,21 +283,42 @@ class SafelightApp(App[int]):
         self.notices.forget()
         self.watched.forget()
         self.clear_notifications()
+        if self.unsent.undo():
+            self._not_shared = "the vault was locked: what waited is not shared"
+        if self._not_shared:
+            self.say(self._not_shared, error=True)
+
+    def _go_in_by_itself(self) -> None:
+        """Go in the first time, as a command would; after that a person presses Enter."""
+        seen = self.gateway.connection
+        begun = self._going_in or seen in self._entered
+        if seen in (Connection.STOPPED, Connection.LOCKED) and not begun:
+            self._entered.add(seen)
+            self.go_in(asked=False)
 
     def go_in(self, *, asked: bool) -> None:
         """Start, unlock or set up what is missing; once at a time."""
         if not self._going_in:
             self._going_in = True
-            self.run_worker(self._go_in(asked=asked), name="entry")
+            if self.gateway.connection is not Connection.LOCKED:
+                # Whoever has a node started wants to be let in, too.
+                self._entered.discard(Connection.LOCKED)
+            self.run_worker(partial(self._go_in, asked=asked), name="entry")
 
     async def _go_in(self, *, asked: bool) -> None:
+        let_in = False
         try:
-            await entry.enter(self, asked=asked)
+            let_in = await entry.enter(self, asked=asked)
         except GatewayError as error:
-            if isinstance(self.screen, Page):
-                self.screen.say(str(error), error=True)
+            self.say(str(error), error=True)
         finally:
             self._going_in = False
+        if self._lost and self.gateway.connection is Connection.LOCKED and not let_in:
+            # What was kept of a node that was lost was kept for whoever has the passphrase.
+            self._lost = False
+            self._forget()
+        # What came meanwhile was left to this.
+        self._go_in_by_itself()
 
     def begin_with(self, what: str) -> None:
         """Go on from a new vault: ``import``, ``join`` or ``look``."""
@@ -253,16 +341,18 @@ class SafelightApp(App[int]):
         """Return one sentence and a key where there is no node to talk to, else nothing."""
         return _SENTENCES.get(self.gateway.connection, "")
 
-    def node_words(self) -> str:
-        """Return the node's state for the end of the title line."""
+    def node_words(self) -> tuple[str, ...]:
+        """Return the node's state for the end of the title line, the fullest words first."""
         state = _STATES[self.gateway.connection]
         if state:
-            return state
+            return (state,)
         status = self.gateway.status
-        parts = [str(status.get("name", "")), f"{status.get('peers', 0)} online"]
+        online = f"● {status.get('peers', 0)} online"
+        name = str(status.get("name", ""))
         if self.notices.unread:
-            parts.insert(0, f"{self.notices.unread} new (I)")
-        return " · ".join(parts)
+            new = f"{self.notices.unread} new (I)"
+            return (f"{new} · {name} · {online}", f"{new} · {online}", new)
+        return (f"{name} · {online}", online, online.removesuffix(" online"))
 
     # Keys of every screen -------------------------------------------------------------------------
 
@@ -277,7 +367,7 @@ class SafelightApp(App[int]):
 
     def action_lock(self) -> None:
         """Lock the vault; every picture that is held here is dropped."""
-        self.run_worker(self._lock())
+        self.run_worker(self._lock)
 
     async def _lock(self) -> None:
         await self.unsent.send_now()
@@ -322,12 +412,18 @@ class SafelightApp(App[int]):
 
     async def action_leave(self) -> None:
         """Go back to the library, or quit from there."""
+        if not self.go_back():
+            await self.action_quit()
+
+    def go_back(self) -> bool:
+        """Go to the screen before, else to the library; say whether there was a way back."""
         if len(self.screen_stack) > 2:
             self.pop_screen()
         elif isinstance(self.screen, Page) and self.screen.NAME != table.FIRST:
             self.switch_screen("library")
         else:
-            await self.action_quit()
+            return False
+        return True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Name every action of the screen in front, with its key. None of them takes pictures."""
@@ -337,7 +433,15 @@ class SafelightApp(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return the filters without the one whose small cache pictures defeat."""
-        return [one for one in super().get_line_filters() if not isinstance(one, ANSIToTruecolor)]
+        return [
+            self._greys if isinstance(one, NoColor) else one
+            for one in super().get_line_filters()
+            if not isinstance(one, ANSIToTruecolor)
+        ]
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Return the colours that the framework's own themes do not name."""
+        return VARIABLES
 
     def _to_terminal(self, text: str) -> None:
         """Send what is no part of a line: pictures that the terminal itself draws."""

@@ -6,7 +6,12 @@ Never here: what is drawn.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from textual.drivers.linux_driver import LinuxDriver
+
+if TYPE_CHECKING:
+    from tui.app import SafelightApp
 
 
 class TerminalDriver(LinuxDriver):
@@ -21,3 +26,11 @@ class TerminalDriver(LinuxDriver):
         if self._app._exit:  # noqa: SLF001  nothing public tells
             self._key_thread = None
         super().disable_input()
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back; before that it forgets the pictures.
+
+        A terminal keeps pictures for each of its two screens, and forgets on the one in front.
+        """
+        cast("SafelightApp", self._app).painter.drop_all()
+        super().stop_application_mode()

@@ -1,6 +1,6 @@
 """Keys that a person has chosen otherwise: a TOML file of binding id and keys.
 
-Belongs here: finding, reading and judging the file.
+Belongs here: finding, reading and judging the file; how keys are written for people.
 Never here: what keys do; each screen names its bindings, with an id each.
 
     [keys]
@@ -55,3 +55,31 @@ def read_keymap(path: Path, ids: Callable[[], frozenset[str]]) -> tuple[dict[str
         else:
             chosen[name] = ",".join(wanted)
     return chosen, problems
+
+
+_NAMES: Final = {
+    "question_mark": "?",
+    "exclamation_mark": "!",
+    "slash": "/",
+    "space": "Space",
+    "home": "Home",
+    "end": "End",
+    "asterisk": "*",
+    "colon": ":",
+    "plus": "+",
+    "minus": "-",
+    "equals_sign": "=",
+    "escape": "Esc",
+    "enter": "Enter",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+}
+
+
+def key_words(keys: str) -> str:
+    """Return keys as a person reads them: ``ctrl+p`` as ``^p``."""
+    return " ".join(_NAMES.get(one, one.replace("ctrl+", "^")) for one in keys.split(","))

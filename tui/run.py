@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tui import garbage
 from tui.safety import forget_debugging
 
 _TICKS: Final = 240
@@ -21,14 +22,20 @@ _TICKS: Final = 240
 
 def run(arguments: list[str]) -> int:
     """Open the terminal UI for the home that the arguments name; return its exit code."""
+    garbage.put_off()
     forget_debugging(os.environ)
     # The framework draws at the next tick after a key: a person feels sixteen milliseconds less.
     os.environ["TEXTUAL_FPS"] = str(_TICKS)
     home, passphrase_file = _options(arguments)
     answer = _ask_terminal()
     from tui.app import SafelightApp
+    from tui.pictures.terminal import TRUE_COLOURS, has_true_colours
 
-    app = SafelightApp(home=home, passphrase_file=passphrase_file, terminal=answer())
+    name = answer()
+    if has_true_colours(name):
+        # Over SSH the variable that says so is left behind.
+        os.environ.update(TRUE_COLOURS)
+    app = SafelightApp(home=home, passphrase_file=passphrase_file, terminal=name)
     if sys.platform != "win32":
         from tui.driver import TerminalDriver
 

@@ -24,6 +24,9 @@ _RAW: Final = frozenset({"data", "rgb", "thumbnails", "welcome", "identity_file"
 """Fields that hold base64, which is nobody's text and may be long."""
 
 
+_BOTH_ENDS: Final = 10
+"""Cells from which both ends of a text that is cut say something."""
+
 _LINED: Final = frozenset({"proof"})
 """Fields whose lines mean something."""
 _MOST_LINES: Final = 500
@@ -68,6 +71,16 @@ def fit(text: str, width: int) -> str:
     if width <= 0:
         return ""
     return "".join(kept) + "…" + " " * (width - 1 - used)
+
+
+def fit_ends(text: str, width: int) -> str:
+    """Return text in exactly width cells: cut in its middle, for names that differ at the end."""
+    if cell_len(text) <= width or width < _BOTH_ENDS:
+        return fit(text, width)
+    end = text[-(width // 2 - 1) :]
+    while cell_len(end) > width // 2 - 1:
+        end = end[1:]
+    return fit(fit(text, width - cell_len(end)).rstrip() + end, width)
 
 
 def plural(count: int, one: str, many: str = "") -> str:

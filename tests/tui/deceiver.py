@@ -26,6 +26,8 @@ WRITTEN = frozenset(
 
 ALL = " ".join(one for one in PAYLOADS if len(one) < 100)
 _LISTS = frozenset({"images", "members", "found", "entries", "checks", "findings"})
+_KINDS = frozenset({"kind", "event", "time"})
+"""Of an event: what it is, and when; what is told of it hangs on these."""
 _REFUSED = frozenset({"fetch", "extend"})
 """Methods that are answered with an error in hostile words."""
 
@@ -63,7 +65,7 @@ def main() -> None:
     async def stream(self: ControlClient, method: str, params: Any = None) -> AsyncIterator[Any]:
         async for event in honest_stream(self, method, params):
             yield {
-                name: ALL + value if isinstance(value, str) and name != "kind" else value
+                name: ALL + value if isinstance(value, str) and name not in _KINDS else value
                 for name, value in event.items()
             }
 

@@ -1,4 +1,4 @@
-"""Forty texts that a terminal or a reader of markup would act upon, or that mislead a person.
+"""Texts that a terminal or a reader of markup would act upon, or that mislead a person.
 
 Belongs here: the texts. Never here: where they are put.
 """
@@ -46,5 +46,15 @@ PAYLOADS = (
     "\ue000private",
     "e\u0301" * 3,
     "long " * 2000,
+    "tab\tand\ttab",
+    "漢字かな" * 50,
+    "Z" + "\u0300\u0316\u0489" * 40 + "algo",
+    "next\x85line",
+    "\x1b[200~pasted\x1b[201~",
+    "\x1bPtmux;\x1b\x1b]52;c;ZXZpbA==\x07\x1b\\",
+    "\x1b]1337;File=inline=1:AAAA\x07",
+    "\U0010eeee\u0305\u0305",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\u3164\u115f\u2800",
 )
 """As names, comments, terms and names of peers."""

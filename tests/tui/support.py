@@ -86,6 +86,11 @@ class Screen:
         ][:height] or [" " * width]
 
     @property
+    def head(self) -> str:
+        """The two lines above a screen's body: where one is, and what there is."""
+        return "\n".join(self.lines[:2])
+
+    @property
     def text(self) -> str:
         """The whole screen as text."""
         return "\n".join(self.lines)

@@ -107,6 +107,10 @@ class Terminal:
         """Send what keys send."""
         os.write(self._master, keys.encode())
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size; the program is told."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
     def ended(self, *, seconds: float = 60) -> int:
         """Wait until the process has ended and everything is read; return its exit code."""
         code: int = self.process.wait(seconds)

@@ -23,7 +23,8 @@ from tui.screens.importing import ImportDialog
 from tui.screens.inbox import InboxScreen
 from tui.screens.library import LibraryScreen
 from tui.screens.notices import AlarmsDialog, NoticesDialog
-from tui.screens.share import PhraseDialog, ShareDialog
+from tui.screens.sending import PhraseDialog
+from tui.screens.share import ShareDialog
 from tui.screens.team import IdentityDialog
 from tui.screens.viewer import ViewerScreen
 from tui.widgets.lines import KeyLine
@@ -44,7 +45,7 @@ async def in_front(screen: Screen, kind: type) -> Any:
 
 def says(screen: Screen, words: str) -> bool:
     """Say whether words stand in the title line."""
-    return words in screen.lines[0]
+    return words in screen.head
 
 
 def newest(alice: Cli, before: set[str]) -> list[dict[str, Any]]:
@@ -144,9 +145,9 @@ async def test_an_album_is_chosen_and_shared_whole(alice: Cli, bob: Cli) -> None
         await screen.until(lambda: "Launch" in screen.text)
         await screen.press("enter")
         await in_front(screen, LibraryScreen)
-        await screen.until(lambda: "12 pictures found · album Launch" in screen.lines[0])
+        await screen.until(lambda: "12 pictures found · album Launch" in screen.head)
         await screen.press("escape")
-        await screen.until(lambda: "album" not in screen.lines[0])
+        await screen.until(lambda: "album" not in screen.head)
         await screen.press("a")
         await in_front(screen, Choose)
         await screen.until(lambda: "Launch" in screen.text)
@@ -174,7 +175,7 @@ async def test_the_status_is_cycled_and_escape_takes_it_back(alice: Cli) -> None
             await screen.press("f")
             await screen.until(partial(says, screen, f"· {status}"))
         await screen.press("escape")
-        await screen.until(lambda: "12 pictures " in screen.lines[0])
+        await screen.until(lambda: "12 pictures " in screen.head)
 
 
 async def test_pictures_are_classified_from_the_grid(alice: Cli) -> None:
@@ -201,8 +202,8 @@ async def test_the_panel_says_who_has_a_picture_and_a_number_goes_to_it(
     share(alice)
     async with opened(alice, LARGE) as screen:
         await screen.settled()
-        await screen.until(lambda: "who has it" in screen.text)
-        await screen.until(lambda: "bob: view" in screen.text)
+        await screen.until(lambda: "WHO CAN OPEN IT" in screen.text)
+        await screen.until(lambda: "● bob" in screen.text and "view · " in screen.text)
         await screen.press("colon")
         await in_front(screen, AskText)
         await screen.type("7")
@@ -253,7 +254,7 @@ async def test_the_viewer_shows_facts_shares_and_reveals(alice: Cli) -> None:
         await in_front(screen, ViewerScreen)
         view = screen.page.query_one(PictureView)
         await screen.until(lambda: view.drawn)
-        await screen.until(lambda: "albums" in screen.words and "class" in screen.words)
+        await screen.until(lambda: "albums" in screen.words and "WHO CAN OPEN IT" in screen.text)
         await screen.press("m")
         await screen.until(lambda: "reveals" in screen.text)
         await screen.press("m")
@@ -306,7 +307,7 @@ async def test_several_pictures_are_chosen_from_and_stepping_opens_none(
         await screen.press("j")
         await screen.press("enter")
         await in_front(screen, ViewerScreen)
-        await screen.until(lambda: "2/3" in screen.lines[0])
+        await screen.until(lambda: "2/3" in screen.head)
         await screen.until(lambda: "Not opened yet" in screen.words)
         await screen.press("enter")
         view = screen.page.query_one(PictureView)
@@ -318,7 +319,7 @@ async def test_several_pictures_are_chosen_from_and_stepping_opens_none(
 
         await screen.until(lambda: all(fetched()))
         await screen.press("n")
-        await screen.until(lambda: "3/3" in screen.lines[0])
+        await screen.until(lambda: "3/3" in screen.head)
         await screen.until(lambda: "Not opened yet" in screen.words)
         await screen.press("w")
         await in_front(screen, Ask)
@@ -426,7 +427,7 @@ async def test_an_alarm_stands_on_every_screen_and_a_key_leads_to_it(alice: Cli)
         screen.app._heard({"kind": "alarm", "name": "bob", "detail": "two heads", "alarm": "fork"})
         for key, name in (("2", "Shared with me"), ("5", "Team"), ("1", "Library")):
             await screen.show(name, key)
-            await screen.until(lambda: "! bob: two heads of 7 entries (A)" in screen.lines[0])
+            await screen.until(lambda: "! bob: two heads of 7 entries (A)" in screen.head)
         await screen.press("A")
         await in_front(screen, AlarmsDialog)
         await screen.until(lambda: "proven by its signatures" in screen.words)
@@ -474,7 +475,7 @@ async def test_a_change_that_waits_is_signed(administrators: tuple[Cli, Cli]) ->
         await screen.show("Team", "5")
         await screen.settled()
         # The second signature that the change asks for is asked for the change itself.
-        await screen.until(lambda: "1 change to sign" in screen.lines[0])
+        await screen.until(lambda: "1 change to sign" in screen.head)
         await screen.press("s")
         await in_front(screen, Choose)
         await screen.until(lambda: "erin" in screen.words)

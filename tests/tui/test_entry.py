@@ -102,12 +102,12 @@ async def test_a_node_that_dies_is_told_and_comes_back_with_what_was_typed(
     try:
         async with opened(carol, USUAL) as screen:
             await screen.settled()
-            await screen.until(lambda: "1 picture" in screen.lines[0])
+            await screen.until(lambda: "1 picture" in screen.head)
             await screen.press("slash")
             await screen.type("winter")
             os.kill(carol.pid(), signal.SIGKILL)
             await screen.until(lambda: screen.app.gateway.connection is Connection.LOST)
-            await screen.until(lambda: "node lost" in screen.lines[0])
+            await screen.until(lambda: "node lost" in screen.head)
             carol.do("node", "start", "--listen", "127.0.0.1:0", "--no-mdns")
             await screen.settled()
             assert "winter" in screen.text
@@ -142,8 +142,8 @@ async def test_two_programs_on_one_node_stay_in_step(carol: Cli, tmp_path: Path)
             async with opened(carol, USUAL) as other:
                 await other.settled()
                 carol.do("import", str(tmp_path / "pictures"))
-                await one.until(lambda: "2 pictures" in one.lines[0])
-                await other.until(lambda: "2 pictures" in other.lines[0])
+                await one.until(lambda: "2 pictures" in one.head)
+                await other.until(lambda: "2 pictures" in other.head)
     finally:
         carol.run("node", "stop")
 

@@ -30,6 +30,7 @@ from tests.tui.support import LARGE, SMALL, USUAL, Screen
 from tui import times
 from tui.app import SafelightApp
 from tui.screens import table
+from tui.widgets.grid import Grid
 
 FOLDER = Path(__file__).with_name("goldens")
 ANSWERS = FOLDER / "answers.json"
@@ -111,8 +112,8 @@ async def _still(screen: Screen) -> list[str]:
         nonlocal before
         now = [line.rstrip() for line in screen.lines]
         same, before = now == before, now
-        grids = list(screen.page.query("Grid"))
-        return same and all(one.settled for one in grids)  # type: ignore[attr-defined]
+        drawn = all(one.settled for one in screen.page.query(Grid))
+        return same and drawn and all(one.is_finished for one in screen.app.workers)
 
     # Some turns of the loop and a moment: a list draws in the turn after its page came.
     for _ in range(3):

@@ -6,10 +6,12 @@ import pytest
 
 from tests.e2e.people import Cli
 from tests.tui.support import LARGE, SMALL, USUAL, Screen, opened
+from tui.keymap import keymap_path
+from tui.screens.dialog import Ask
 from tui.screens.library import LibraryFilter, LibraryScreen
+from tui.screens.metadata import MetadataDialog
 from tui.screens.share import ShareDialog
 from tui.screens.viewer import ViewerScreen
-from tui.widgets.grid import SIZES
 from tui.widgets.picture import PictureView
 
 
@@ -30,6 +32,22 @@ async def test_pictures_are_drawn_at_every_size(alice: Cli, size: tuple[int, int
         assert any(glyph in screen.text for glyph in "▄▟▐▝▖▗▞")
 
 
+async def test_a_key_of_ones_own_is_told_where_keys_are_told(alice: Cli) -> None:
+    path = keymap_path()
+    path.parent.mkdir(parents=True)
+    path.write_text('[keys]\n"library.share" = "z"\n"app.keys" = "f1"\n')
+    async with opened(alice) as screen:
+        await screen.settled()
+        assert not screen.app.problems
+        footer = screen.lines[-1]
+        assert "z share" in footer
+        assert "f1 keys" in footer
+        await screen.press("s")
+        assert isinstance(screen.app.screen, LibraryScreen)
+        await screen.press("z")
+        await screen.until(lambda: isinstance(screen.app.screen, ShareDialog))
+
+
 async def test_what_is_drawn_is_bounded_by_what_is_seen(alice: Cli) -> None:
     async with opened(alice, SMALL) as screen:
         await screen.settled()
@@ -43,12 +61,12 @@ async def test_thumbnails_come_in_three_sizes(alice: Cli) -> None:
     async with opened(alice, LARGE) as screen:
         await screen.settled()
         grid = library(screen).grid
-        for size in (*SIZES[1:], SIZES[-1]):
+        for size in (1, 2, 2):
             await screen.press("plus")
-            assert grid.cell == size
+            assert grid.zoom == size
             await screen.until(lambda: grid.settled)
         await screen.press("minus", "minus")
-        assert grid.cell == SIZES[0]
+        assert grid.zoom == 0
 
 
 def test_a_filter_is_read_from_words() -> None:
@@ -129,7 +147,7 @@ async def test_two_keys_share_safely_and_u_takes_it_back_unsent(alice: Cli, bob:
     assert bob.name == "bob"
 
 
-async def test_a_share_that_waits_is_sent_when_the_program_is_left(alice: Cli) -> None:
+async def test_a_share_that_waits_is_sent_first_where_whoever_leaves_says_so(alice: Cli) -> None:
     before = {one["id"] for one in alice.do("shares")}
     async with opened(alice) as screen:
         await screen.settled()
@@ -142,6 +160,9 @@ async def test_a_share_that_waits_is_sent_when_the_program_is_left(alice: Cli) -
         await screen.press("enter")
         await screen.until(lambda: screen.app.unsent.waits)
         await screen.press("q")
+        await screen.until(lambda: isinstance(screen.app.screen, Ask))
+        await screen.press("s")
+        await screen.until(lambda: screen.app._exit)
     [made] = [one for one in alice.do("shares") if one["id"] not in before]
     assert made["holder"] == "bob"
     assert made["opens_left"] == 1
@@ -152,6 +173,6 @@ async def test_a_dialog_covers_the_pictures(alice: Cli) -> None:
         await screen.settled()
         grid = library(screen).grid
         await screen.until(lambda: grid.settled)
-        await screen.press("s")
-        await screen.until(lambda: isinstance(screen.app.screen, ShareDialog))
+        await screen.press("m")
+        await screen.until(lambda: isinstance(screen.app.screen, MetadataDialog))
         await screen.until(lambda: not any(glyph in screen.text for glyph in "▟▐▝▖▗▞"))

@@ -9,20 +9,33 @@ import pty
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 from rich.cells import cell_len
+from rich.color import ColorSystem
 from rich.segment import Segment
+from rich.style import Style
 
 from node.cli.picture import Blocks, Depth, cells
 from node.imaging.made import made_pictures
 from tests.e2e.people import Cli
+from tests.support import ROOT
 from tests.tui.support import LARGE, opened
+from tests.tui.terminals import Terminal, environment_of, until
 from tui.pictures import kitty
 from tui.pictures.painter import Painter
 from tui.pictures.strips import Box, Lines, decoded, pixel_strips
-from tui.pictures.terminal import Pictures, ask_name, depth_of, is_known, pictures_of
+from tui.pictures.terminal import (
+    Pictures,
+    ask_name,
+    depth_of,
+    has_true_colours,
+    is_known,
+    pictures_of,
+)
+from tui.screens.doctor import terminal_checks
 from tui.screens.library import LibraryScreen
 
 TRUE = {"COLORTERM": "truecolor"}
@@ -36,13 +49,32 @@ TRUE = {"COLORTERM": "truecolor"}
     [
         ({"TERM": "xterm-256color"}, "", Pictures.QUADRANTS),
         ({"TERM": "xterm-256color"}, "XTerm(390)", Pictures.QUADRANTS),
-        ({"TERM": "xterm-kitty", **TRUE}, "", Pictures.KITTY),
-        ({"TERM": "xterm-ghostty", **TRUE}, "", Pictures.KITTY),
+        ({"TERM": "xterm-kitty", **TRUE}, "kitty(0.38.1)", Pictures.KITTY),
+        ({"TERM": "xterm-kitty", **TRUE}, "kitty(0.28.0)", Pictures.KITTY),
+        ({"TERM": "xterm-kitty", **TRUE}, "kitty(1.0.0)", Pictures.KITTY),
+        ({"TERM": "xterm-ghostty", **TRUE}, "ghostty 1.1.0", Pictures.KITTY),
         ({"TERM": "xterm-256color", **TRUE}, "kitty(0.35.2)", Pictures.KITTY),
         ({"TERM": "xterm-256color", **TRUE}, "ghostty 1.1.0", Pictures.KITTY),
-        # A picture's number is a colour: where colours are changed on the way it would be another.
-        ({"TERM": "xterm-kitty"}, "", Pictures.SEXTANTS),
-        ({"TERM": "xterm-kitty", "NO_COLOR": "1", **TRUE}, "", Pictures.SEXTANTS),
+        # Before 0.28.0 kitty showed the placeholders as letters.
+        ({"TERM": "xterm-kitty", **TRUE}, "kitty(0.27.1)", Pictures.SEXTANTS),
+        ({"TERM": "xterm-256color", **TRUE}, "kitty(0.26.5)", Pictures.SEXTANTS),
+        ({"TERM": "xterm-kitty", **TRUE}, "kitty", Pictures.SEXTANTS),
+        # Who does not answer may be old, or behind something that takes pixels away.
+        ({"TERM": "xterm-kitty", **TRUE}, "", Pictures.SEXTANTS),
+        ({"TERM": "xterm-ghostty", **TRUE}, "", Pictures.SEXTANTS),
+        # A terminal that was begun from another inherits its environment.
+        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, "XTerm(390)", Pictures.QUADRANTS),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "ghostty"}, "XTerm(390)", Pictures.QUADRANTS),
+        ({"TERM": "xterm-kitty", "TERM_PROGRAM": "WezTerm"}, "kitty(0.38.1)", Pictures.KITTY),
+        # Over SSH nothing tells of colours, but what answers this has them all.
+        ({"TERM": "xterm-kitty"}, "kitty(0.38.1)", Pictures.KITTY),
+        # Pixels have all colours: where fewer are wanted they are not drawn.
+        ({"TERM": "xterm-kitty", "NO_COLOR": "1", **TRUE}, "kitty(0.38.1)", Pictures.SEXTANTS),
+        (
+            {"TERM": "xterm-kitty", "SAFELIGHT_COLOURS": "256", **TRUE},
+            "kitty(0.38.1)",
+            Pictures.SEXTANTS,
+        ),
         ({"TERM": "foot"}, "", Pictures.SEXTANTS),
         ({"TERM": "xterm-256color", "VTE_VERSION": "7200"}, "", Pictures.SEXTANTS),
         ({"TERM": "xterm-256color", "VTE_VERSION": "5202"}, "", Pictures.QUADRANTS),
@@ -75,6 +107,34 @@ def test_a_terminal_is_asked_only_where_nothing_else_tells() -> None:
     assert not is_known({"TERM": "xterm-256color"})
     assert is_known({"TERM": "xterm-256color", "SAFELIGHT_PICTURES": "halves"})
     assert is_known({"TERM": "xterm-256color", "TMUX": "x"})
+    assert is_known({"TERM": "foot"})
+    # These say by themselves whether they have pixels.
+    assert not is_known({"TERM": "xterm-kitty", "KITTY_WINDOW_ID": "1"})
+    assert not is_known({"TERM": "xterm-ghostty"})
+
+
+def test_a_terminal_that_draws_all_colours_has_them_though_nothing_else_says_so() -> None:
+    assert has_true_colours("kitty(0.26.5)")
+    assert has_true_colours("WezTerm 20240203")
+    assert not has_true_colours("XTerm(390)")
+    assert not has_true_colours("")
+
+
+@pytest.mark.parametrize(
+    ("environment", "pictures", "told"),
+    [
+        ({"TERM": "xterm-kitty"}, Pictures.KITTY, "halves or off"),
+        ({"TERM": "xterm-kitty"}, Pictures.SEXTANTS, "from 0.28.0 on"),
+        ({"TERM": "tmux-256color", "TMUX": "x"}, Pictures.QUADRANTS, "allow-passthrough"),
+        ({"TERM": "tmux-256color", "TMUX": "x"}, Pictures.KITTY, "halves or off"),
+    ],
+)
+def test_doctor_says_what_pixels_need(
+    environment: dict[str, str], pictures: Pictures, told: str
+) -> None:
+    (*_, check) = terminal_checks(environment, pictures, 80)
+    assert told in check["hint"]
+    assert ("pixels" in check["message"]) is (pictures is Pictures.KITTY)
 
 
 @pytest.fixture
@@ -220,6 +280,10 @@ def test_what_is_no_thumbnail_is_refused() -> None:
 # kitty --------------------------------------------------------------------------------------------
 
 
+PLACED = re.compile(rb"a=T,[^;]*i=(\d+)")
+DROPPED = re.compile(rb"a=d,d=I,q=2,i=(\d+)")
+
+
 def sent_by(inside: bool) -> tuple[list[str], kitty.Held]:
     sent: list[str] = []
     return sent, kitty.Held(sent.append, {"TMUX": "x"} if inside else {})
@@ -255,6 +319,10 @@ def test_where_a_picture_stands_each_cell_tells_its_place() -> None:
             assert segment.style.color is not None
             told = segment.style.color.get_truecolor()
             assert told.red << 16 | told.green << 8 | told.blue == number
+            # Whatever the framework makes of colours, the number arrives.
+            assert f"38;2;{told.red};{told.green};{told.blue}m" in segment.style.render(
+                "x", color_system=ColorSystem.EIGHT_BIT
+            )
     assert len(set(kitty.MARKS)) == len(kitty.MARKS) >= 240
 
 
@@ -268,6 +336,62 @@ def test_what_is_dropped_the_terminal_forgets() -> None:
     assert sent == [f"\x1b_Ga=d,d=I,q=2,i={numbers[0]}\x1b\\"]
     held.drop_all()
     assert sorted(sent[1:]) == sorted(f"\x1b_Ga=d,d=I,q=2,i={one}\x1b\\" for one in numbers[1:])
+
+
+@pytest.mark.parametrize(
+    ("paper", "code"),
+    [
+        (Style.parse("#ff0000 on #fbf8f3"), "48;2;251;248;243"),
+        (Style.parse("red on blue"), "44"),
+        (Style.parse("default on default"), "49"),
+    ],
+)
+def test_the_room_that_a_picture_leaves_has_the_background_of_what_is_around(
+    paper: Style, code: str
+) -> None:
+    _, held = sent_by(inside=False)
+    lines = held.place(bytes(3 * 40 * 40), 40, 40, Box(4, 2))
+    segments = list(kitty.on_paper(lines, 1, paper))
+    assert [one.text for one in segments] == [one.text for one in lines.strips[1]]
+    number = ";".join(map(str, lines.image.to_bytes(3, "big")))
+    for segment in segments:
+        assert segment.style is not None
+        assert segment.style.render("x") == f"\x1b[38;2;{number};{code}mx\x1b[0m"
+
+
+def test_cells_that_are_full_are_left_as_they_are() -> None:
+    small = picture((8, 8))
+    lines = pixel_strips(small.tobytes(), 8, 8, Box(8, 4), Blocks.HALVES)
+    assert kitty.on_paper(lines, 1, Style.parse("red on blue")) is lines.strips[1]
+
+
+def test_what_ends_leaves_no_picture_on_the_screen_that_it_drew_on(
+    alice: Cli, tmp_path: Path
+) -> None:
+    more = {
+        "SAFELIGHT_HOME": str(alice.home),
+        "SAFELIGHT_PASSPHRASE_FILE": str(alice.passphrase_file),
+        "PYTHONPATH": str(ROOT),
+        "SAFELIGHT_PICTURES": "kitty",
+    }
+    terminal = Terminal(environment=environment_of(tmp_path, more), size=LARGE)
+    try:
+        terminal.until("12 pictures")
+        until(
+            lambda: len(set(PLACED.findall(terminal.written))) == 12,
+            lambda: terminal.text[-2_000:],
+            seconds=60,
+        )
+        terminal.quiet()
+        terminal.send("q")
+        assert terminal.ended() == 0
+    finally:
+        terminal.close()
+    # A terminal has two screens, and pictures for each: what follows is of the other.
+    drawn, left, _ = terminal.written.partition(b"\x1b[?1049l")
+    assert left
+    assert set(PLACED.findall(drawn)) == set(DROPPED.findall(drawn))
+    assert not PLACED.search(terminal.written[len(drawn) :])
 
 
 def test_through_a_multiplexer_what_it_would_take_is_wrapped() -> None:
@@ -295,6 +419,11 @@ async def test_the_terminal_holds_only_what_the_grid_holds(alice: Cli) -> None:
         placed = set(re.findall(r"a=T,[^;]*i=(\d+)", "".join(sent)))
         assert len(placed) == 12
         assert "\U0010eeee" in screen.text
+        for line in range(page.grid.size.height):
+            # No cell shows the terminal's own background, which may be dark under a light theme.
+            for segment in page.grid.render_line(line):
+                assert segment.style is not None
+                assert segment.style.bgcolor is not None, segment
         page.grid.forget()
         assert placed <= set(re.findall(r"a=d,d=I,q=2,i=(\d+)", "".join(sent)))
         await screen.until(lambda: page.grid.drawn == 12 and page.grid.settled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tokenize
@@ -17,20 +18,30 @@ from tests.e2e.people import Cli
 from tests.tui.deceiver import poisoned
 from tests.tui.payloads import PAYLOADS
 from tests.tui.support import USUAL, opened
+from tests.tui.terminals import environment_of, terminal
 from tui.app import SafelightApp
 from tui.safety import forget_debugging
 from tui.screens import table
 from tui.text import clean, clean_answer, fit
 
 
-def test_there_are_forty_payloads() -> None:
-    assert len(set(PAYLOADS)) == 40
+def test_there_are_forty_payloads_and_they_are_of_every_kind() -> None:
+    assert len(set(PAYLOADS)) == len(PAYLOADS) >= 40
+    everything = "".join(PAYLOADS)
+    for kind in (
+        *("\x1b]52", "\x1b[", "\x1bP", "\x1b_G", "\x1b]8", "\x9d52", "\x90", "\x07", "\0"),
+        *("\t", "\n", "\r", "\x85", "\u2028", "\u202e", "\u2066", "\u200b", "\u0489", "漢"),
+        *("[@click=", "[link=", "[bold"),
+    ):
+        assert kind in everything, repr(kind)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_nothing_that_a_terminal_acts_on_survives_cleaning(payload: str) -> None:
     cleaned = clean(payload)
     assert all(letter.isprintable() for letter in cleaned)
+    # Marks stacked on a letter run over the lines above and below it.
+    assert not re.search("[\u0300-\u036f\u0489]{5}", cleaned)
     assert len(cleaned) <= 4_001
 
 
@@ -141,6 +152,24 @@ def test_a_run_reads_no_debugging_from_its_environment(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
+def test_a_program_that_is_started_with_debugging_on_writes_nothing(tmp_path: Path) -> None:
+    more = {
+        "TEXTUAL": "debug",
+        "TEXTUAL_LOG": str(tmp_path / "log"),
+        "TEXTUAL_SCREENSHOT": "0.2",
+        "TEXTUAL_SCREENSHOT_LOCATION": str(tmp_path),
+        "TEXTUAL_DEBUG": "1",
+    }
+    environment = environment_of(tmp_path, more)
+    with terminal("--home", str(tmp_path / "none"), environment=environment) as screen:
+        screen.until("There is no vault here yet")
+        screen.quiet(1)
+        screen.send("q")
+        assert screen.ended() == 0
+    assert not (tmp_path / "log").exists()
+    assert not list(tmp_path.glob("*.svg"))
+
+
 async def test_a_fault_shows_no_variables(tmp_path: Path) -> None:
     app = SafelightApp(home=tmp_path)
     async with app.run_test():
@@ -182,7 +211,7 @@ def test_no_widget_is_given_a_string_that_it_would_read_as_markup() -> None:
 
 def _is_ours(words: list[str], place: int) -> bool:
     """``update`` of a dictionary or set is nobody's text."""
-    return words[place - 2] in {"marks", "newest", "fields"}
+    return words[place - 2] in {"marks", "newest", "fields", "environ"}
 
 
 def test_static_would_read_markup() -> None:

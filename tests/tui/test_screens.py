@@ -205,7 +205,7 @@ async def test_every_screen_stands_in_forty_by_twelve(alice: Cli) -> None:
         ):
             await screen.show(name, key)
             await screen.settled()
-            assert name in screen.lines[0]
+            assert name in screen.head
             assert all(len(line) <= 40 for line in screen.lines)
         await screen.press("question_mark")
         await screen.until(lambda: "Keys" in screen.text)

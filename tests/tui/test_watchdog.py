@@ -1,92 +1,147 @@
-"""The event loop is never held for long: keys are answered while anything else goes on."""
+"""The event loop is never held for long: keys are answered while anything else goes on.
+
+The real program on a terminal: each thing that a person does, and the longest turn it took.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import gc
+import os
+import subprocess
+import sys
+import weakref
+from pathlib import Path
 
+import pytest
+from textual._styles_cache import StylesCache
+from textual.color import Color
+
+from tests.e2e import people as e2e
 from tests.e2e.people import Cli
-from tests.tui.support import LARGE, opened
+from tests.tui import turns
+from tests.tui.terminals import Terminal, environment_of
+from tui.garbage import hold_no_lines
 
-LONGEST_S = 0.15
+LONGEST_MS = 75.0
 """What one turn of the loop may compute, on a machine as fast as the budgets are for.
 
-The aim is 0.05. The framework needs up to 0.07 when it meets a kind of dialog for the first time,
-for it reads every rule of the screen's looks anew; nothing else comes near.
+The aim is 50, and all but one thing keeps it on a busy machine too: the dialog of a share lays
+itself out twice as it comes, and each time the framework draws anew, dimmed, all that is behind.
 """
+WALKS = 4
+"""What holds the loop does so every time; what the machine does besides, now and then."""
+
+ESCAPE, PAGE_DOWN, PAGE_UP, ENTER = "\x1b", "\x1b[6~", "\x1b[5~", "\r"
+PALETTE, EMPTY = "\x10", "\x15"
+LIBRARY = (PAGE_DOWN, PAGE_UP, "G", "g", "+", "+", "-", "-", "l", "j", " ", "*", ESCAPE)
+FILTER = ("/", "s", "e", "a", EMPTY, ENTER)
+DIALOGS = ("s", "m", "?", "a", "c", "i", ":", "I", "s")
+VIEWER = (ENTER, "n", "+", "-", "p", ESCAPE)
+SCREENS = ("2", "3", "4", ENTER, ESCAPE, "5", ENTER, ESCAPE, "6", "!", "1")
+SIZES = ((80, 24), (240, 70), (40, 12), (120, 40))
+LOCK = ("L",)
 
 
-class Watch:
-    """The longest stretch that the loop's thread computed between two beats."""
+@pytest.fixture(scope="module")
+def many(pair: tuple[Cli, Cli], tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """Alice with as many pictures as the largest terminal shows."""
+    folder = tmp_path_factory.mktemp("many") / "pictures"
+    e2e.picture_files(folder, 72)
+    pair[0].do("import", str(folder))
+    return pair[0]
 
-    def __init__(self) -> None:
-        self.longest = 0.0
+
+def test_a_loop_that_is_held_is_noticed(tmp_path: Path) -> None:
+    held = """
+import asyncio, time
+from tests.tui.turns import measure
+async def hold():
+    await asyncio.sleep(0)
+    until = time.thread_time() + 0.1
+    while time.thread_time() < until: pass
+measure()
+asyncio.run(hold())
+"""
+    found = tmp_path / "turns"
+    subprocess.run(
+        [sys.executable, "-c", held], env={**os.environ, turns.NAMED: str(found)}, check=True
+    )
+    assert any(took >= 100 for took in _turns(found))
 
 
-@asynccontextmanager
-async def watched() -> AsyncIterator[Watch]:
-    """Beat as often as the loop turns.
+def test_the_loop_is_never_held_while_a_person_works(many: Cli, tmp_path: Path) -> None:
+    longest: dict[str, float] = {}
+    for number in range(WALKS):
+        found = _walk(many, tmp_path, number)
+        longest = {name: min(took, longest.get(name, took)) for name, took in found.items()}
+        if max(longest.values()) <= LONGEST_MS:
+            break
+    assert {name: took for name, took in longest.items() if took > LONGEST_MS} == {}
 
-    The thread's own processor time is measured, so that a busy machine, which lets the thread
-    wait, is not taken for a thread that computes.
-    """
-    watch = Watch()
 
-    async def beat() -> None:
-        last = time.thread_time()
-        while True:
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            watch.longest = max(watch.longest, now - last)
-            last = now
-            await asyncio.sleep(0.001)
-            last = min(last, time.thread_time())
+def test_what_a_widget_has_drawn_goes_with_it() -> None:
+    hold_no_lines()
+    drawn = StylesCache()
+    drawn.get_inner_outer(Color.parse("#123456"), Color.parse("#654321"))
+    held = weakref.ref(drawn)
+    del drawn
+    gc.collect()
+    assert held() is None
 
-    beating = asyncio.create_task(beat())
+
+def _walk(person: Cli, folder: Path, number: int) -> dict[str, float]:
+    """Do all there is to do; return the longest turn of each, as on a machine of the budgets."""
+    found = folder / f"turns-{number}"
+    found.touch()
+    environment = environment_of(
+        folder,
+        {
+            turns.NAMED: str(found),
+            "SAFELIGHT_HOME": str(person.home),
+            "SAFELIGHT_PASSPHRASE_FILE": str(person.passphrase_file),
+        },
+    )
+    longest: dict[str, float] = {}
+    program = Terminal(
+        environment=environment, size=(120, 40), program=[sys.executable, "-P", turns.__file__]
+    )
     try:
-        yield watch
+        program.until("pictures")
+        program.quiet()
+        # Until the first frame nobody waits for a key; that has a budget of its own.
+        seen = len(_turns(found))
+
+        def did(name: str) -> None:
+            nonlocal seen
+            program.quiet(0.25)
+            slow = turns.slowness()
+            taken = _turns(found)
+            longest[name] = max(longest.get(name, 0.0), max(taken[seen:], default=0.0) / slow)
+            seen = len(taken)
+
+        def press(*keys: str) -> None:
+            for at, key in enumerate(keys):
+                program.send(key)
+                did(f"{keys[: at + 1]}")
+
+        press(*LIBRARY)
+        press(*FILTER)
+        for key in DIALOGS:
+            press(key, ESCAPE)
+        press(PALETTE, "s", "h", ESCAPE)
+        press(*VIEWER)
+        press(*SCREENS)
+        for size in SIZES:
+            program.resize(*size)
+            did(f"{size}")
+        press(*LOCK)
+        person.do("unlock")
+        did("unlocked")
     finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        program.close()
+    return longest
 
 
-def slowness() -> float:
-    """Return how many times slower this machine computes than one that the budgets are for."""
-    best = 1.0
-    for _ in range(3):
-        begun = time.thread_time()
-        sum(number * number for number in range(300_000))
-        best = min(best, time.thread_time() - begun)
-    return max(1.0, best / 0.03)
-
-
-async def test_a_thread_that_computes_is_noticed() -> None:
-    async with watched() as watch:
-        await asyncio.sleep(0.01)
-        until = time.thread_time() + 0.1
-        while time.thread_time() < until:
-            pass
-        await asyncio.sleep(0.01)
-    assert watch.longest >= 0.1
-
-
-async def test_the_loop_is_never_held_while_a_person_works(alice: Cli) -> None:
-    async with opened(alice, LARGE) as screen:
-        await screen.settled()
-        async with watched() as watch:
-            for keys in (
-                ("pagedown", "pageup", "G", "g", "plus", "minus", "j", "l", "k", "h"),
-                ("slash", "s", "e", "a", "escape"),
-                ("s", "escape"),
-                ("m", "escape"),
-                ("question_mark", "escape"),
-            ):
-                for key in keys:
-                    await screen.press(key)
-                    await screen.pilot.pause(0.05)
-            for key, name in (("3", "Shared by me"), ("4", "Audit"), ("1", "Library")):
-                await screen.show(name, key)
-                await screen.settled()
-    assert watch.longest <= LONGEST_S * slowness(), f"{watch.longest * 1000:.0f} ms"
+def _turns(written: Path) -> list[float]:
+    """Return how many milliseconds each turn took, as far as they are worth a word."""
+    return [float(line) for line in written.read_text().split()]

@@ -16,7 +16,8 @@ import base64
 import itertools
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from rich.color import Color
@@ -112,8 +113,20 @@ class Held:
         return sequence
 
 
+def on_paper(lines: Lines, row: int, paper: Style) -> Iterable[Segment]:
+    """Return a line of a picture before the background of a style.
+
+    Cells are never quite of the picture's shape: where it leaves room in them, a terminal that
+    holds it shows the background.
+    """
+    if not lines.image:
+        return lines.strips[row]
+    style = _ink(lines.image, paper.bgcolor)
+    return [Segment(one.text, style) for one in lines.strips[row]]
+
+
 def _lines(number: int, columns: int, rows: int) -> tuple[Strip, ...]:
-    style = Style.from_color(Color.from_rgb(number >> 16 & 0xFF, number >> 8 & 0xFF, number & 0xFF))
+    style = _ink(number, None)
     # A segment for each cell: a line is never cut between a letter and its marks.
     return tuple(
         Strip(
@@ -125,3 +138,14 @@ def _lines(number: int, columns: int, rows: int) -> tuple[Strip, ...]:
         )
         for row in range(rows)
     )
+
+
+@lru_cache(maxsize=1024)
+def _ink(number: int, paper: Color | None) -> Style:
+    """Return the colour that is a picture's number."""
+    red, green, blue = number.to_bytes(3, "big")
+    style = Style.from_color(Color.from_rgb(red, green, blue), paper)
+    # The number has to arrive as it is, however many colours the framework believes in.
+    codes = ["38", "2", *map(str, (red, green, blue))]
+    style._ansi = ";".join([*codes, *(paper.get_ansi_codes(foreground=False) if paper else ())])  # noqa: SLF001
+    return style

@@ -6,9 +6,11 @@ Never here: drawing (``painter``).
     SAFELIGHT_PICTURES = auto | kitty | sextants | quadrants | halves | off
     SAFELIGHT_COLOURS  = auto | true | 256 | grey
 
-A terminal is asked for its name only where nothing else tells: by XTVERSION, with the question
-that every terminal answers behind it, and no longer than a moment. Inside a multiplexer it is
-the multiplexer that answers, and it has quadrants.
+A terminal is asked for its name where nothing else tells, and where it seems to draw pixels: by
+XTVERSION, with the question that every terminal answers behind it, and no longer than a moment.
+That a terminal draws pixels only its own answer proves: the environment comes along into others
+and through what would take the pixels away, and tells no version. Inside a multiplexer it is the
+multiplexer that answers, and it has quadrants.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from node.cli.picture import Blocks, Depth
 
 SETTING: Final = "SAFELIGHT_PICTURES"
 COLOURS: Final = "SAFELIGHT_COLOURS"
+TRUE_COLOURS: Final = {"COLORTERM": "truecolor"}
+"""The environment of a terminal that has them."""
 
-_PATIENCE_S: Final = 0.15
-"""A terminal at the far end of a slow line answers within this, or gets quadrants."""
+_PATIENCE_S: Final = 0.3
+"""A terminal that has just begun, or is at the far end of a slow line, answers within this. The
+program takes about as long to load, so that one that never answers costs nothing."""
 
 _QUESTION: Final = b"\x1b[>0q\x1b[c"
 _NAME: Final = re.compile(rb"\x1bP>\|([ -~]{1,64}?)\x1b\\")
@@ -54,6 +59,9 @@ class Pictures(Enum):
         )
 
 
+_KITTY_WITH_PLACEHOLDERS: Final = (0, 28)
+_KITTY: Final = re.compile(r"kitty\(([0-9]{1,4})\.([0-9]{1,4})")
+
 _NAMES: Final = {
     "kitty": Pictures.KITTY,
     "ghostty": Pictures.KITTY,
@@ -61,7 +69,8 @@ _NAMES: Final = {
     "wezterm": Pictures.SEXTANTS,
     "contour": Pictures.SEXTANTS,
 }
-"""What terminals of these names have, drawn by themselves and not by a font."""
+"""What terminals of these names have, drawn by themselves and not by a font. All of them have
+sextants and true colours; kitty has placeholders from a version on."""
 
 _VTE_WITH_SEXTANTS: Final = 6200
 
@@ -75,9 +84,12 @@ def pictures_of(environment: Mapping[str, str], answered: str = "") -> Pictures:
     for one in Pictures:
         if wanted == one.value:
             return one
-    found = _of_environment(environment) or _named(answered) or Pictures.QUADRANTS
-    if found is Pictures.KITTY and depth_of(environment) is not Depth.TRUE:
-        # The number of a picture is told as a colour, which must arrive as it is.
+    found = _of_environment(environment)
+    if found is None or found is Pictures.KITTY:
+        silent = Pictures.QUADRANTS if found is None else Pictures.SEXTANTS
+        found = _answers(answered) or Pictures.QUADRANTS if answered else silent
+    if found is Pictures.KITTY and depth_of({**environment, **TRUE_COLOURS}) is not Depth.TRUE:
+        # Pixels have all colours, and fewer are wanted.
         return Pictures.SEXTANTS
     return found
 
@@ -96,7 +108,13 @@ def depth_of(environment: Mapping[str, str]) -> Depth:
 def is_known(environment: Mapping[str, str]) -> bool:
     """Say whether setting or environment tell enough, so that nobody needs to be asked."""
     wanted = environment.get(SETTING, "").lower()
-    return wanted in {one.value for one in Pictures} or _of_environment(environment) is not None
+    unsure = {None, Pictures.KITTY}
+    return wanted in {one.value for one in Pictures} or _of_environment(environment) not in unsure
+
+
+def has_true_colours(answered: str) -> bool:
+    """Say whether a terminal that ``answered`` this has true colours, whatever was told."""
+    return _named(answered) is not None
 
 
 def ask_name(terminal: int) -> str:
@@ -139,9 +157,7 @@ def _of_environment(environment: Mapping[str, str]) -> Pictures | None:
     if environment.get("TMUX") or environment.get("STY") or term.startswith(("tmux", "screen")):
         # What the environment says else is of the terminal where the multiplexer began.
         return Pictures.QUADRANTS
-    if term == "xterm-kitty" or environment.get("KITTY_WINDOW_ID"):
-        return Pictures.KITTY
-    if found := _named(environment.get("TERM_PROGRAM", "")) or _named(term.removeprefix("xterm-")):
+    if found := _named(term.removeprefix("xterm-")) or _named(environment.get("TERM_PROGRAM", "")):
         return found
     vte = environment.get("VTE_VERSION", "")
     if vte.isascii() and vte.isdigit() and int(vte) >= _VTE_WITH_SEXTANTS:
@@ -152,3 +168,13 @@ def _of_environment(environment: Mapping[str, str]) -> Pictures | None:
 def _named(name: str) -> Pictures | None:
     lower = name.lower()
     return next((one for known, one in _NAMES.items() if lower.startswith(known)), None)
+
+
+def _answers(answered: str) -> Pictures | None:
+    """Return what a terminal of this name and version has."""
+    found = _named(answered)
+    if found is Pictures.KITTY and answered.lower().startswith("kitty"):
+        version = _KITTY.match(answered)
+        if version is None or (int(version[1]), int(version[2])) < _KITTY_WITH_PLACEHOLDERS:
+            return Pictures.SEXTANTS
+    return found

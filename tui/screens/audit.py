@@ -6,7 +6,7 @@ Never here: verification itself (the node and ``protocol``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,15 +20,14 @@ from textual.widgets import Input, Static
 from node.control.schema import AuditPage, AuditProve
 from tui.gateway import GatewayError
 from tui.screens.dialog import AskText, Dialog
-from tui.screens.page import Page, Progress
+from tui.screens.listed import ListPage, lines
+from tui.screens.page import Progress
 from tui.text import plural
 from tui.times import clock, past_moment, span
 from tui.widgets.lines import Key
-from tui.widgets.rows import Chosen, Column, Failed, Moved, Rows
+from tui.widgets.rows import Chosen, Column, Failed, Moved
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
-
     from tui.gateway import Gateway
     from tui.widgets.pages import Row
 
@@ -42,6 +41,12 @@ _STYLES = {
     "opened": "ok",
 }
 
+
+_SIGNS = {"": " ", "ok": "●", "warn": "!", "bad": "✕"}
+_TIMED = 60
+"""Cells of the list from which it has the number and the time of an entry itself."""
+_PLAIN_LETTERS = 40
+"""Values up to so long stand first: what is longer is mostly a hash."""
 
 _LOOKED_AT = 200
 """Entries asked for at once when one is looked for."""
@@ -98,7 +103,7 @@ class AuditSource:
         return answer["total"], answer["entries"]
 
 
-class AuditScreen(Page):
+class AuditScreen(ListPage):
     """The log."""
 
     NAME = "Audit"
@@ -113,8 +118,6 @@ class AuditScreen(Page):
     DEFAULT_CSS = """
     AuditScreen #filter { display: none; }
     AuditScreen #filter.open { display: block; }
-    AuditScreen Rows { height: 1fr; }
-    AuditScreen .told { height: auto; max-height: 6; padding: 0 1; background: $surface; }
     """
 
     def __init__(self) -> None:
@@ -127,31 +130,36 @@ class AuditScreen(Page):
     def body(self) -> ComposeResult:
         """Give the filter's line, the list, and what the entry under the cursor says."""
         yield Input(placeholder="who:… image:… since:… until:… and events: denied", id="filter")
-        yield Rows(
-            (
-                Column(title="entry", text=lambda row: f"{row['index']:,}", width=9),
-                Column(title="time", text=lambda row: clock(row["time"]), width=19, least=60),
-                Column(
-                    title="event",
-                    text=lambda row: str(row["event"]),
-                    style=lambda row: _STYLES.get(row["event"], ""),
-                    width=16,
-                ),
-                Column(title="who", text=lambda row: str(row["actor"] or ""), width=14),
-                Column(title="what", text=lambda row: str(row["subject"] or "")),
+        yield from super().body()
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: when, what happened, by whom, to what."""
+        return (
+            Column(title="entry", text=lambda row: f"{row['index']:,}", width=7, least=60),
+            Column(title="time", text=lambda row: clock(row["time"]), width=19, least=60),
+            Column(
+                title="event",
+                text=lambda row: f"{_SIGNS[_STYLES.get(row['event'], '')]} {row['event']}",
+                style=lambda row: _STYLES.get(row["event"], ""),
+                width=18,
+                narrow=15,
+                wide=20,
             ),
-            key=lambda row: (row.get("incarnation", 0), row["index"]),
+            Column(
+                title="who", text=lambda row: str(row["actor"] or ""), width=12, narrow=8, wide=24
+            ),
+            Column(title="what", text=lambda row: str(row["subject"] or ""), wide=40, ends=True),
+            Column(title="detail", text=_detail, least=150),
         )
-        yield Static(classes="told")
 
-    @property
-    def rows(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
+    def key_of(self, row: Row) -> Hashable:
+        """Return which log an entry stands in, and its number."""
+        return _order(row)
 
-    def first(self) -> Widget:
-        """Let the list take keys."""
-        return self.rows
+    def told(self, row: Row) -> Content:
+        """Return what the entry says, and when it was written."""
+        when = "" if self.rows.size.width >= _TIMED else f"{row['index']:,} · {clock(row['time'])}"
+        return lines(when, _detail(row))
 
     def beside(self) -> str:
         """Return how long the log is, and how far others vouch for it."""
@@ -188,18 +196,11 @@ class AuditScreen(Page):
         self.rows.show(AuditSource(self.program.gateway, self._wanted), keep=keep)
 
     def on_moved(self, _message: Moved) -> None:
-        """Say all of the entry under the cursor."""
+        """Stay on the entry that the cursor is on."""
         grown, self._total = self.rows.total - self._total, self.rows.total
         if grown > 0 and grown < self.rows.total and self.rows.cursor:
             # New entries come in above: the cursor stays on the entry that it is on.
             self.rows.move_to(self.rows.cursor + grown)
-        row = self.rows.current
-        told = ""
-        if row is not None:
-            detail = row["detail"]
-            told = "  ".join(f"{name} {value}" for name, value in detail.items() if value)
-        self.query_one(".told", Static).update(Content(told))
-        self.refresh_frame()
 
     def on_failed(self, message: Failed) -> None:
         """Say why entries did not come."""
@@ -241,7 +242,7 @@ class AuditScreen(Page):
 
     def action_time(self) -> None:
         """Go to the entries of a time."""
-        self.later(self._time())
+        self.asks(self._time())
 
     async def _time(self) -> None:
         typed = await self.program.push_screen_wait(
@@ -335,6 +336,13 @@ class AuditScreen(Page):
         self.work("verifying", job, done=done)
 
 
+def _detail(row: Row) -> str:
+    """Return what an entry says besides, hashes last."""
+    said = [(str(name), str(value)) for name, value in row["detail"].items() if value]
+    said.sort(key=lambda one: len(one[1]) > _PLAIN_LETTERS and " " not in one[1])
+    return "  ".join(f"{name} {value}" for name, value in said)
+
+
 def _order(row: Row) -> tuple[int, int]:
     """Return what orders entries: the log they stand in, then their number."""
     return int(row.get("incarnation", 0)), int(row["index"])
@@ -352,7 +360,12 @@ class EntryDialog(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "give_up", "close", show=False, id="entry.close"),
     ]
-    DEFAULT_CSS = "EntryDialog > .box { width: 100; }"
+    DEFAULT_CSS = """
+    EntryDialog > .box { width: 100; }
+    EntryDialog .note { height: auto; color: $dim; }
+    EntryDialog.low .note { display: none; }
+    """
+    HINTS = (("↑ ↓", "scroll"), ("Esc", "closes"))
 
     def __init__(self, gateway: Gateway, entry: Row) -> None:
         super().__init__()
@@ -374,14 +387,14 @@ class EntryDialog(Dialog[None]):
                 yield Static(Content("\n".join(lines)))
                 yield Static(Content("\nlooking for its proof …"), id="proof")
             yield Static(
-                Content(f"safelight audit prove {entry['index']} writes it to a file. Esc"),
-                classes="words",
+                Content(f"safelight audit prove {entry['index']} writes it to a file."),
+                classes="note",
             )
 
     def on_mount(self) -> None:
         """Ask for the proof; let the arrows scroll."""
         self.query_one("#lines").focus()
-        self.run_worker(self._prove())
+        self.run_worker(self._prove)
 
     async def _prove(self) -> None:
         proof = self.query_one("#proof", Static)

@@ -26,7 +26,7 @@ class Choose(Dialog["tuple[str, Row] | None"]):
 
     DEFAULT_CSS: ClassVar[str] = """
     Choose Rows { height: auto; min-height: 3; max-height: 16; }
-    Choose .hints { height: auto; color: $foreground 60%; }
+    Choose.low Rows { height: 1fr; max-height: 100%; }
     """
 
     def __init__(
@@ -51,14 +51,18 @@ class Choose(Dialog["tuple[str, Row] | None"]):
 
     def compose(self) -> ComposeResult:
         """Lay out the rows and what keys do."""
-        hints = [f"{key} {words}" for key, words in (("Enter", "chooses"), *self._more)]
         with Vertical(classes="box"):
             yield Static(Content(self._heading), classes="heading")
             if self._rows:
                 yield Rows(self._columns, key=lambda row: row[self._key])
             else:
                 yield Static(Content(self._empty), classes="words")
-            yield Static(Content(" · ".join([*hints, "Esc"])), classes="hints")
+
+    def hints(self) -> Sequence[tuple[str, str]]:
+        """Return what keys do."""
+        if not self._rows:
+            return (("Esc", "closes"),)
+        return (("Enter", "chooses"), *self._more, ("Esc", "cancels"))
 
     def on_mount(self) -> None:
         """Show the rows."""

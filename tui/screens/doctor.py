@@ -7,72 +7,66 @@ Never here: making a check of the node (``node.services.doctor``).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from node.control.schema import Doctor
 from tui.keymap import keymap_path
 from tui.pictures.terminal import SETTING, Pictures
-from tui.screens.page import Page
+from tui.screens.listed import ListPage, lines
 from tui.settings import settings_path
+from tui.text import plural
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
-from tui.widgets.rows import Column, Moved, Rows
+from tui.widgets.rows import Column
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
-
     from tui.widgets.pages import Row
 
 _SIGNS = {"ok": ("✓ ok", "ok"), "warning": ("! look", "warn"), "problem": ("✕ bad", "bad")}
 
 
-class DoctorScreen(Page):
+class DoctorScreen(ListPage):
     """The checks."""
 
     NAME = "Doctor"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "again", "look again", show=False, id="doctor.again"),
     ]
-    DEFAULT_CSS = """
-    DoctorScreen Rows { height: 1fr; }
-    DoctorScreen .told { height: auto; max-height: 5; padding: 0 1; background: $surface; }
-    """
 
-    def body(self) -> ComposeResult:
-        """Give the list and the words of the check under the cursor."""
-        yield Rows(
-            (
-                Column(
-                    title="",
-                    text=lambda row: _SIGNS.get(row["state"], (row["state"], ""))[0],
-                    style=lambda row: _SIGNS.get(row["state"], ("", ""))[1],
-                    width=7,
-                ),
-                Column(title="check", text=lambda row: str(row["check"]), width=18),
-                Column(title="", text=lambda row: str(row["message"])),
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: how it stands, what was looked at, what was found."""
+        return (
+            Column(
+                title="state",
+                text=lambda row: _SIGNS.get(row["state"], (row["state"], ""))[0],
+                style=lambda row: _SIGNS.get(row["state"], ("", ""))[1],
+                width=7,
             ),
-            key=lambda row: row["check"],
+            Column(title="check", text=lambda row: str(row["check"]), width=18, narrow=10),
+            Column(title="found", text=lambda row: str(row["message"])),
         )
-        yield Static(classes="told")
 
-    @property
-    def rows(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
+    def key_of(self, row: Row) -> Hashable:
+        """Return the name of a check."""
+        return str(row["check"])
 
-    def first(self) -> Widget:
-        """Let the list take keys."""
-        return self.rows
+    def told(self, row: Row) -> Content:
+        """Return the whole of the check under the cursor."""
+        return lines(str(row["message"]), str(row.get("hint") or ""))
 
     def beside(self) -> str:
-        """Return nothing: the list says it."""
-        return ""
+        """Return how many checks there are, and how many need a look."""
+        total = self.rows.total
+        states = [(self.rows.pages.row(place) or {}).get("state") for place in range(total)]
+        parts = [plural(total, "check")] if total else []
+        for state, words in (("problem", "bad"), ("warning", "to look at")):
+            if count := states.count(state):
+                parts.append(f"! {count} {words}")
+        return " · ".join(parts)
 
     def keys(self) -> Sequence[Key]:
         """Return the keys here."""
@@ -85,13 +79,6 @@ class DoctorScreen(Page):
         rows += [settings_check(self.program.problems)]
         rows += [dict(one) for one in answer["checks"]]
         self.rows.show(Fixed(rows), keep=self.rows.pages.loaded)
-
-    def on_moved(self, _message: Moved) -> None:
-        """Say the whole of the check under the cursor."""
-        row = self.rows.current
-        said = "" if row is None else "\n".join(filter(None, (row["message"], row.get("hint"))))
-        self.query_one(".told", Static).update(Content(said))
-        self.refresh_frame()
 
     def action_again(self) -> None:
         """Look again."""
@@ -132,7 +119,21 @@ def terminal_checks(environment: Mapping[str, str], pictures: Pictures, columns:
         {
             "check": "pictures",
             "state": "ok" if pictures is not Pictures.OFF else "warning",
-            "message": pictures.value,
-            "hint": f"{SETTING}=quadrants, halves or off chooses otherwise",
+            "message": "kitty: pixels, which the terminal itself draws"
+            if pictures is Pictures.KITTY
+            else pictures.value,
+            "hint": _other_pictures(environment, pictures),
         },
     ]
+
+
+def _other_pictures(environment: Mapping[str, str], pictures: Pictures) -> str:
+    """Return how to have pictures drawn otherwise."""
+    if pictures is not Pictures.KITTY and environment.get("TMUX"):
+        return (
+            f"{SETTING}=kitty draws pixels in tmux, where allow-passthrough is on and the terminal"
+            " around it is Ghostty, or kitty from 0.28.0 on"
+        )
+    if pictures is Pictures.SEXTANTS and "kitty" in environment.get("TERM", ""):
+        return f"kitty draws pixels from 0.28.0 on, where it answers; else {SETTING}=kitty"
+    return f"{SETTING}=quadrants, halves or off chooses otherwise"

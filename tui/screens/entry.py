@@ -7,6 +7,7 @@ Never here: anything that needs an unlocked node.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events
@@ -35,19 +36,23 @@ _ASKED_WORDS: Final = 3
 """Words of the recovery phrase that are asked for again: who can give them has written them."""
 
 
-async def enter(app: SafelightApp, *, asked: bool) -> None:
-    """Do what leads to an unlocked node; ``asked`` says that a person pressed Enter for it."""
+async def enter(app: SafelightApp, *, asked: bool) -> bool:
+    """Do what leads to an unlocked node; ``asked`` says that a person pressed Enter for it.
+
+    Says whether nobody was turned away for want of the passphrase.
+    """
     connection = app.gateway.connection
     if connection is Connection.NO_VAULT:
         if asked:
             await _first_run(app)
     elif connection is Connection.LOCKED:
-        await _unlock(app, asked=asked)
+        return await _unlock(app, asked=asked)
     elif connection is not Connection.READY:
         await app.gateway.start_node()
+    return True
 
 
-async def _unlock(app: SafelightApp, *, asked: bool) -> None:
+async def _unlock(app: SafelightApp, *, asked: bool) -> bool:
     by_person = bool(app.gateway.status.get("locked_by_user"))
     if app.passphrase_file is not None and not by_person:
         try:
@@ -57,9 +62,10 @@ async def _unlock(app: SafelightApp, *, asked: bool) -> None:
             app.passphrase_file = None
         else:
             app.gateway.look_again()
-            return
-    if asked or not by_person:
-        await app.push_screen_wait(UnlockDialog(app))
+            return True
+    if by_person and not asked:
+        return False
+    return await app.push_screen_wait(UnlockDialog(app)) is not None
 
 
 class UnlockDialog(AskText):
@@ -77,7 +83,7 @@ class UnlockDialog(AskText):
         if event.value and not self._checking:
             self._checking = True
             self.wrong("…")
-            self.run_worker(self._try(event.value))
+            self.run_worker(partial(self._try, event.value))
 
     async def _try(self, passphrase: str) -> None:
         try:
@@ -126,6 +132,8 @@ async def _first_run(app: SafelightApp) -> None:
 
 class NewVaultDialog(Dialog[tuple[str, str] | None]):
     """Asks for a name and, twice, a passphrase."""
+
+    HINTS = (("Enter", "goes on"), ("Esc", "cancels"))
 
     def compose(self) -> ComposeResult:
         """Lay out the three lines."""
@@ -177,6 +185,8 @@ class RecoveryDialog(Dialog[str]):
     RecoveryDialog.low > .box { height: 96%; }
     RecoveryDialog.low #told { height: 1fr; }
     """
+
+    HINTS = (("↑ ↓", "scroll"), ("Enter", "goes on"))
 
     def __init__(self, words: list[str]) -> None:
         super().__init__()

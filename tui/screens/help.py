@@ -14,27 +14,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
+from tui.keymap import key_words
 from tui.screens.dialog import Dialog
 from tui.text import fit
-
-_NAMES = {
-    "question_mark": "?",
-    "exclamation_mark": "!",
-    "slash": "/",
-    "asterisk": "*",
-    "plus": "+",
-    "minus": "-",
-    "equals_sign": "=",
-    "escape": "Esc",
-    "enter": "Enter",
-    "pagedown": "PgDn",
-    "pageup": "PgUp",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-}
-
 
 _ORDER = {
     **dict.fromkeys(("grid", "rows", "picture", "list"), 1),
@@ -42,11 +24,6 @@ _ORDER = {
     "show": 3,
 }
 """What is of one screen alone stands first, then moving, then what is everywhere."""
-
-
-def key_words(keys: str) -> str:
-    """Return keys as a person reads them: ``ctrl+p`` as ``^p``."""
-    return " ".join(_NAMES.get(one, one.replace("ctrl+", "^")) for one in keys.split(","))
 
 
 def keys_of(screen: Screen[object]) -> list[tuple[str, str]]:
@@ -66,6 +43,8 @@ class KeysDialog(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,q", "give_up", "close", show=False, id="keys.close"),
     ]
+
+    HINTS = (("↑ ↓", "scroll"), ("Esc", "closes"))
 
     def __init__(self, of: Screen[object]) -> None:
         super().__init__()

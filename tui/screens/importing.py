@@ -57,11 +57,20 @@ class ImportDialog(Dialog["Import | None"]):
     ImportDialog .row { height: 1; }
     ImportDialog .row .label { width: 10; height: 1; }
     ImportDialog .row Input { width: 1fr; }
-    ImportDialog #fitting { height: auto; max-height: 3; color: $foreground 60%; }
+    ImportDialog #fitting { height: auto; max-height: 3; color: $dim; }
     """
 
-    def __init__(self, *, path: str, album: str = "", albums: Sequence[str] = ()) -> None:
+    HINTS = (("Enter", "imports"), ("Tab", "completes, goes on"), ("Esc", "cancels"))
+
+    def __init__(
+        self, *, path: str, album: str = "", albums: Sequence[str] = (), again: Import | None = None
+    ) -> None:
+        """``again`` is what was typed for an import that did not end by itself."""
         super().__init__()
+        self._tags = self._class = ""
+        if again is not None:
+            path, album = again.paths[0], again.album or ""
+            self._tags, self._class = ", ".join(again.tags), again.classification
         self._path = path
         self._album = album
         self._albums = tuple(albums)
@@ -75,8 +84,8 @@ class ImportDialog(Dialog["Import | None"]):
             yield Static(id="fitting")
             for name, value, words in (
                 ("album", self._album, self._albums),
-                ("tags", "", ()),
-                ("class", "internal", CLASSIFICATIONS),
+                ("tags", self._tags, ()),
+                ("class", self._class or "internal", CLASSIFICATIONS),
             ):
                 with Horizontal(classes="row"):
                     yield Static(Content(name), classes="label")
@@ -87,7 +96,6 @@ class ImportDialog(Dialog["Import | None"]):
                         suggester=SuggestFromList(words, case_sensitive=False) if words else None,
                     )
             yield Static("", classes="wrong")
-            yield Static(Content("Enter imports · Tab completes, goes on · Esc"), classes="words")
 
     def on_mount(self) -> None:
         """Begin with the path."""
@@ -124,7 +132,7 @@ class ImportDialog(Dialog["Import | None"]):
             self._wrong("a path is needed", "path")
         elif values["class"] not in CLASSIFICATIONS:
             self._wrong("the class is one of " + ", ".join(CLASSIFICATIONS), "class")
-        else:
+        elif not self.stays():
             self.dismiss(
                 Import(
                     paths=[absolute(Path(typed).expanduser())],

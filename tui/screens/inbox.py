@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from node.control.schema import Fetch
 from tui.screens.choosing import Choose
-from tui.screens.page import Page, Progress
+from tui.screens.listed import ListPage, lines
+from tui.screens.page import Progress
 from tui.screens.viewer import Granted, ViewerScreen, save
 from tui.text import plural
 from tui.times import left, seconds_left
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
-from tui.widgets.rows import Chosen, Column, Moved, Rows
+from tui.widgets.rows import Chosen, Column
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
-
     from tui.widgets.pages import Row
 
 _MOST_TIMED = 1_000
@@ -43,14 +40,31 @@ SIGNS = {
 """A glyph, a word and a colour for each state: none of them alone."""
 
 
+GOING_ON = ("live", "pending")
+"""States in which something can be opened, now or later."""
+
+
 def state_column() -> Column:
     """Return the column of a capability's state."""
     return Column(
         title="state",
-        text=lambda row: SIGNS.get(row["state"], (row["state"], ""))[0],
+        text=_sign,
         style=lambda row: SIGNS.get(row["state"], ("", ""))[1],
         width=10,
     )
+
+
+def _sign(row: Row) -> str:
+    return SIGNS.get(row["state"], (str(row["state"]), ""))[0]
+
+
+def ends_in(row: Row) -> str:
+    """Return how long a capability still is good for, where it is."""
+    return left(row["expires_at"]) if row["state"] in GOING_ON else "–"
+
+
+def _opens_left(row: Row) -> str:
+    return f"{row['opens_left']:,} ×" if row["state"] in GOING_ON else "–"
 
 
 def _pictures(row: Row) -> str:
@@ -60,7 +74,7 @@ def _pictures(row: Row) -> str:
     return names + (f" and {more} more" if more > 0 else "")
 
 
-class InboxScreen(Page):
+class InboxScreen(ListPage):
     """What was granted to me."""
 
     NAME = "Shared with me"
@@ -71,10 +85,6 @@ class InboxScreen(Page):
         Binding("f", "fetch", "fetch", show=False, id="inbox.fetch"),
         Binding("w", "save", "save", show=False, id="inbox.save"),
     ]
-    DEFAULT_CSS = """
-    InboxScreen Rows { height: 1fr; }
-    InboxScreen .told { height: auto; max-height: 4; padding: 0 1; background: $surface; }
-    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,29 +94,23 @@ class InboxScreen(Page):
         self._superseded: frozenset[str] = frozenset()
         self._ticks = 0
 
-    def body(self) -> ComposeResult:
-        """Give the list and, below it, the sentence of the capability under the cursor."""
-        yield Rows(
-            (
-                state_column(),
-                Column(title="", text=self._badge, style=lambda row: "warn", width=8, least=60),
-                Column(title="pictures", text=_pictures),
-                Column(title="from", text=lambda row: str(row["issuer"]), width=14, least=50),
-                Column(title="opens", text=lambda row: f"{row['opens_left']}", width=5, least=60),
-                Column(title="ends in", text=lambda row: left(row["expires_at"]), width=9),
-            ),
-            key=lambda row: row["id"],
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: what, from whom, how often still, how long."""
+        return (
+            state_column(),
+            Column(title="", text=self._badge, style=lambda row: "warn", width=8, least=60),
+            Column(title="pictures", text=_pictures, ends=True),
+            Column(title="from", text=lambda row: str(row["issuer"]), width=14, least=50, wide=24),
+            Column(title="may", text=lambda row: ", ".join(row["rights"]), width=24, least=150),
+            Column(title="left", text=_opens_left, width=6, least=60),
+            Column(title="ends in", text=ends_in, width=9),
         )
-        yield Static(classes="told")
 
-    @property
-    def rows(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
-
-    def first(self) -> Widget:
-        """Let the list take keys."""
-        return self.rows
+    def told(self, row: Row) -> Content:
+        """Return in a sentence what may be done, and on what terms."""
+        terms = f"Terms: {row['usage_terms']}" if row["usage_terms"] else ""
+        over = "" if row["state"] in GOING_ON else f"{_sign(row)}: it opens nothing any more."
+        return lines(Content.assemble((over, "$warning")), str(row["sentence"]), terms)
 
     def beside(self) -> str:
         """Return how many there are."""
@@ -165,22 +169,11 @@ class InboxScreen(Page):
         if not isinstance(self.app.screen, Choose | ViewerScreen):
             self._new = frozenset()
 
-    def on_moved(self, _message: Moved) -> None:
-        """Say in a sentence what may be done."""
-        row = self.rows.current
-        said = ""
-        if row is not None:
-            said = str(row["sentence"])
-            if row["usage_terms"]:
-                said += f"\nTerms: {row['usage_terms']}"
-        self.query_one(".told", Static).update(Content(said))
-        self.refresh_frame()
-
     def on_chosen(self, _message: Chosen) -> None:
         """Look at the picture of the capability; choose one where there are several."""
         row = self.rows.current
         if row is not None and row["images"]:
-            self.later(self._look(row))
+            self.asks(self._look(row))
 
     async def _look(self, row: Row) -> None:
         place = 0
@@ -227,7 +220,7 @@ class InboxScreen(Page):
         """Save the pictures into the own library; an open each."""
         row = self.rows.current
         if row is not None:
-            self.later(save(self, row, row["images"]))
+            self.asks(save(self, row, row["images"]))
 
 
 def superseded(found: Sequence[Row]) -> frozenset[str]:

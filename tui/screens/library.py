@@ -11,29 +11,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Input
+from textual.worker import Worker
 
-from node.control.schema import Browse, Classify, Show
+from node.control.schema import Browse, Classify, Import, Inspect, Show
 from tui.gateway import GatewayError
 from tui.screens.choosing import Choose
 from tui.screens.dialog import AskText
-from tui.screens.facts import picture_facts, row_facts
+from tui.screens.exporting import export
+from tui.screens.facts import BROAD, CLASS_SIGNS, NARROW, picture_facts, row_facts, told_facts
 from tui.screens.importing import CLASSIFICATIONS, ImportDialog
 from tui.screens.metadata import MetadataDialog
 from tui.screens.page import Page, Progress, marked_words
 from tui.screens.viewer import Own, ViewerScreen, share
-from tui.text import plural
+from tui.text import fit, plural
 from tui.thumbnails import LibraryThumbnails
-from tui.widgets.grid import Grid
+from tui.widgets.grid import Grid, Words
 from tui.widgets.lines import Key
 from tui.widgets.pages import Row
+from tui.widgets.panel import Panel
 from tui.widgets.rows import Chosen, Column, Failed, Marked, Moved
 
 if TYPE_CHECKING:
@@ -43,6 +48,12 @@ if TYPE_CHECKING:
 
 _PANEL_FROM = 100
 """Columns of the terminal from which the side panel stands beside the grid."""
+
+_BROAD_FROM = 180
+"""Columns from which the panel is broader."""
+
+_MOST_INSPECTED = 16_000_000
+"""Bytes of an original that is looked into while the cursor rests on it; ``m`` looks into any."""
 
 _REST_S = 0.15
 """How long the cursor rests before more is asked of a picture."""
@@ -55,6 +66,9 @@ _CEILINGS = (
     "for very few, for hours, as watermarked previews",
 )
 """What each is meant for; the policy says what that allows."""
+
+_WORDY = 22
+"""Columns of a cell from which a share is a word, not an arrow with a number."""
 
 _FIELDS = ("album", "tag", "classification", "status", "person")
 """Filters that are typed as ``album:winter``; every other word is searched for."""
@@ -134,6 +148,7 @@ class LibraryScreen(Page):
         Binding("slash", "filter", "filter", show=False, id="library.filter"),
         Binding("s", "share", "share", show=False, id="library.share"),
         Binding("i", "import", "import", show=False, id="library.import"),
+        Binding("e", "export", "export", show=False, id="library.export"),
         Binding("m", "metadata", "hidden metadata", show=False, id="library.metadata"),
         Binding("a", "albums", "albums", show=False, id="library.albums"),
         Binding("f", "status", "all, shared, unshared …", show=False, id="library.status"),
@@ -148,9 +163,10 @@ class LibraryScreen(Page):
     LibraryScreen .beside { height: 1fr; }
     LibraryScreen Grid { width: 1fr; }
     LibraryScreen #panel {
-        width: 34; height: 100%; padding: 0 1; background: $surface; display: none;
+        width: 38; height: 100%; padding: 0 1; background: $surface; display: none;
     }
     LibraryScreen.wide #panel { display: block; }
+    LibraryScreen.broad #panel { width: 52; }
     """
 
     def __init__(self) -> None:
@@ -160,8 +176,11 @@ class LibraryScreen(Page):
         """What stands in the filter's line."""
         self._album: tuple[str, str] | None = None
         """Id and name of the album that was chosen."""
+        self._unfinished: Import | None = None
+        """An import that did not end by itself: the next dialog offers it again."""
         self._status: str | None = None
-        self._told: tuple[str, str] | None = None
+        self._looking: Worker[None] | None = None
+        self._told: tuple[str, Content] | None = None
         """Id of the picture that the panel tells of in full, and what it says."""
 
     def body(self) -> ComposeResult:
@@ -174,7 +193,7 @@ class LibraryScreen(Page):
                 name_of=lambda row: str(row["name"]),
                 words_of=_words,
             )
-            yield Static(id="panel")
+            yield Panel(id="panel")
 
     @property
     def grid(self) -> Grid:
@@ -221,9 +240,11 @@ class LibraryScreen(Page):
 
     # Grid -----------------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Show the panel where there is room for it."""
-        self.set_class(self.size.width >= _PANEL_FROM, "wide")
+        self.set_class(event.size.width >= _PANEL_FROM, "wide")
+        self.set_class(event.size.width >= _BROAD_FROM, "broad")
+        self._show_panel()
 
     def on_moved(self, _message: Moved) -> None:
         """Tell of the picture under the cursor."""
@@ -235,12 +256,27 @@ class LibraryScreen(Page):
         if not self.has_class("wide"):
             return
         if row is None:
-            self.query_one("#panel", Static).update(Content(""))
+            self.query_one(Panel).update(Content(""))
             return
-        told = self._told[1] if self._told is not None and self._told[0] == row["id"] else ""
-        self.query_one("#panel", Static).update(Content(row_facts(row) + told), layout=False)
+        known = self._told is not None and self._told[0] == row["id"]
+        self._say_panel(row, self._told[1] if known and self._told is not None else Content(""))
         # What cannot be told from the row is asked for once the cursor rests.
-        self.run_worker(self._look_closer(row), group="panel", exclusive=True)
+        self._looking = self.run_worker(
+            partial(self._look_closer, row), group="panel", exclusive=True
+        )
+
+    def _say_panel(self, row: Row, told: Content) -> None:
+        facts = row_facts(row, self._facts_width)
+        self.query_one(Panel).update(Content.assemble(facts, told))
+
+    @property
+    def _facts_width(self) -> int:
+        return BROAD if self.has_class("broad") else NARROW
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is being loaded, and the panel says all there is to say."""
+        return super().settled and (self._looking is None or self._looking.is_finished)
 
     async def _look_closer(self, row: Row) -> None:
         await asyncio.sleep(_REST_S)
@@ -248,12 +284,23 @@ class LibraryScreen(Page):
             shown = await self.program.gateway.call("show", Show(image=str(row["id"])))
         except GatewayError:
             return  # The row says what is known.
+        told = picture_facts(shown, self._facts_width)
+        self._tell(row, told)
+        if int(row["bytes"]) > _MOST_INSPECTED:
+            return
+        await asyncio.sleep(_REST_S)
+        try:
+            found = await self.program.gateway.call("inspect", Inspect(image=str(row["id"])))
+        except GatewayError:
+            return
+        self._tell(row, told + told_facts(found["findings"], self._facts_width))
+
+    def _tell(self, row: Row, told: Content) -> None:
+        """Say this of a picture where the cursor is still on it."""
         for grid in self.query(Grid):  # None while the program ends.
             if grid.current is not None and grid.current["id"] == row["id"]:
-                told = picture_facts(shown)
                 self._told = (str(row["id"]), told)
-                panel = self.query_one("#panel", Static)
-                panel.update(Content(row_facts(row) + told), layout=False)
+                self._say_panel(row, told)
 
     def on_marked(self, _message: Marked) -> None:
         """Count the marks."""
@@ -273,7 +320,7 @@ class LibraryScreen(Page):
         """Share what is marked, else the picture under the cursor."""
         chosen = self.grid.chosen()
         if chosen:
-            self.later(self._share(chosen))
+            self.asks(self._share(chosen))
 
     async def _share(self, chosen: list[Row]) -> None:
         if await share(self, chosen):
@@ -287,7 +334,7 @@ class LibraryScreen(Page):
 
     def action_import(self) -> None:
         """Import files and folders."""
-        self.later(self._import())
+        self.asks(self._import())
 
     async def _import(self) -> None:
         albums = await self.program.gateway.call("albums")
@@ -296,15 +343,18 @@ class LibraryScreen(Page):
                 path=f"{Path.home()}/",
                 album="" if self._album is None else self._album[1],
                 albums=[str(one["name"]) for one in albums],
+                again=self._unfinished,
             )
         )
         if params is None:
             return
+        self._unfinished = params
 
         async def job(progress: Progress) -> Any:
             return await self.program.gateway.call("import", params, progress=progress)
 
         def done(answer: Any) -> str:
+            self._unfinished = None
             images, failed = answer["images"], answer["failed"]
             again = sum(1 for one in images if one["duplicate"])
             said = f"imported {plural(len(images) - again, 'picture')}"
@@ -319,11 +369,17 @@ class LibraryScreen(Page):
 
         self.work("importing", job, done=done)
 
+    def action_export(self) -> None:
+        """Write the marked pictures as files, else the one under the cursor."""
+        chosen = self.grid.chosen()
+        if chosen:
+            self.asks(export(self, chosen, done=self.grid.clear_marks))
+
     # Albums, status, classification ---------------------------------------------------------------
 
     def action_albums(self) -> None:
         """Choose an album to look at, or to share whole."""
-        self.later(self._albums())
+        self.asks(self._albums())
 
     async def _albums(self) -> None:
         albums = await self.program.gateway.call("albums")
@@ -359,7 +415,7 @@ class LibraryScreen(Page):
         """Say how sensitive the marked pictures are, else the one under the cursor."""
         chosen = self.grid.chosen()
         if chosen:
-            self.later(self._classify(chosen))
+            self.asks(self._classify(chosen))
 
     async def _classify(self, chosen: list[Row]) -> None:
         now = str(chosen[0]["classification"])
@@ -391,7 +447,7 @@ class LibraryScreen(Page):
     def action_jump(self) -> None:
         """Go to a picture by its number."""
         if self.grid.total:
-            self.later(self._jump())
+            self.asks(self._jump())
 
     async def _jump(self) -> None:
         typed = await self.program.push_screen_wait(
@@ -413,13 +469,13 @@ class LibraryScreen(Page):
 
     def forget(self) -> None:
         """Drop rows, thumbnails, filters, and what the panel says."""
-        self._told = None
+        self._told = self._unfinished = None
         self._album = self._status = None
         self._wanted = self._typed = LibraryFilter()
         super().forget()
         if self.is_mounted:
             self.grid.forget()
-            self.query_one("#panel", Static).update(Content(""))
+            self.query_one(Panel).update(Content(""))
             self.query_one("#filter", Input).remove_class("open")
 
     def narrower(self) -> bool:
@@ -470,8 +526,11 @@ class LibraryScreen(Page):
         self.grid.focus()
 
 
-def _words(row: Row) -> str:
-    words = [str(row["classification"])]
+def _words(row: Row, width: int) -> Words:
+    """Return how sensitive a picture is and how often it is shared, in so many cells."""
+    sign, style = CLASS_SIGNS.get(row["classification"], (str(row["classification"]), "bad"))
+    shared = ""
     if row["shares"]:
-        words.append(f"→{row['shares']}")
-    return " ".join(words)
+        shared = f"→ {plural(row['shares'], 'share')}" if width >= _WORDY else f"→{row['shares']}"
+    kind = fit(sign, width - len(shared) - bool(shared))
+    return ((kind, style), (f" {shared}" if shared else "", "ok"))

@@ -30,8 +30,12 @@ class MetadataDialog(Dialog[None]):
 
     DEFAULT_CSS = """
     MetadataDialog > .box { width: 96; }
-    MetadataDialog .found { height: auto; max-height: 100%; }
+    MetadataDialog .found { height: auto; max-height: 80vh; }
+    MetadataDialog.low .note { display: none; }
+    MetadataDialog .note { height: auto; color: $dim; }
     """
+
+    HINTS = (("↑ ↓", "scroll"), ("m Esc", "closes"))
 
     def __init__(self, gateway: Gateway, picture: Row) -> None:
         super().__init__()
@@ -45,14 +49,14 @@ class MetadataDialog(Dialog[None]):
             with VerticalScroll(classes="found"):
                 yield Static(Content("…"), id="found")
             yield Static(
-                Content("A share removes all of it, unless the original is granted. Esc"),
-                classes="words",
+                Content("A share removes all of it, unless the original is granted."),
+                classes="note",
             )
 
     def on_mount(self) -> None:
         """Ask the node."""
         self.query_one(".found", VerticalScroll).focus()
-        self.run_worker(self._look())
+        self.run_worker(self._look)
 
     async def _look(self) -> None:
         found = self.query_one("#found", Static)

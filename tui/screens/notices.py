@@ -34,6 +34,7 @@ class NoticesDialog(Dialog[None]):
         Binding("q,I", "give_up", "close", show=False, id="notices.close"),
     ]
     DEFAULT_CSS = "NoticesDialog > .box { width: 96; }"
+    HINTS = (("4", "the log has all of it"), ("Esc", "closes"))
 
     def __init__(self, notices: Sequence[Notice]) -> None:
         super().__init__()
@@ -50,7 +51,6 @@ class NoticesDialog(Dialog[None]):
             yield Static(Content("What happened"), classes="heading")
             with VerticalScroll(classes="words", id="lines"):
                 yield Static(Content(said))
-            yield Static(Content("The log has all of it: 4. Esc"), classes="words")
 
     def on_mount(self) -> None:
         """Let the arrows scroll."""
@@ -65,6 +65,7 @@ class AlarmsDialog(Dialog[None]):
         Binding("c", "clear", "looked into", show=False, id="alarms.clear"),
     ]
     DEFAULT_CSS = "AlarmsDialog > .box { width: 96; border: round $error; }"
+    HINTS = (("c", "I looked into it"), ("Esc", "closes"))
 
     def __init__(self, app: SafelightApp) -> None:
         super().__init__()
@@ -82,8 +83,7 @@ class AlarmsDialog(Dialog[None]):
             with VerticalScroll(classes="words", id="lines"):
                 yield Static(Content("\n".join(lines)))
             yield Static(
-                Content("safelight audit evidence writes what proves it. c looked into · Esc"),
-                classes="words",
+                Content("safelight audit evidence writes what proves it."), classes="words"
             )
             yield Static("", classes="wrong")
 
@@ -93,7 +93,7 @@ class AlarmsDialog(Dialog[None]):
 
     def action_clear(self) -> None:
         """Note that a person has looked into the oldest of them."""
-        self.run_worker(self._clear())
+        self.run_worker(self._clear)
 
     async def _clear(self) -> None:
         alarm = self._alarms[0]

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui.gateway import Connection, GatewayError
+from tui.keymap import key_words
+from tui.screens.parting import Parting, while_here
+from tui.screens.table import KEYS
 from tui.text import plural
 from tui.times import span
-from tui.widgets.lines import Key, KeyLine, StatusLine, TopLine
+from tui.widgets.lines import CountLine, Key, KeyLine, StatusLine, Tab, TopLine
 from tui.widgets.rows import Listing
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Page(Screen[None]):
+class Page(Parting[None]):
     """One screen of the program. Subclasses give a name, keys, a body and how it is loaded."""
 
     AUTO_FOCUS = ""
@@ -45,9 +50,14 @@ class Page(Screen[None]):
     DEFAULT_CSS = """
     Page { layout: vertical; background: $background; }
     Page > .body { height: 1fr; }
-    Page .sentence { padding: 1 2; color: $foreground; width: 100%; height: auto; display: none; }
+    Page .sentence {
+        width: 100%; height: 1fr; padding: 0 2; color: $foreground; display: none;
+        content-align: center middle; text-align: center;
+    }
     Page.bare .sentence { display: block; }
     Page.bare .content { display: none; }
+    Page.low CountLine, Page.alone CountLine { display: none; }
+    Page.low .told { max-height: 3; }
     """
 
     def __init__(self) -> None:
@@ -55,12 +65,14 @@ class Page(Screen[None]):
         self._work: asyncio.Task[Any] | None = None
         self._label = ""
         """What the work under way is, for the status line."""
-        self._loading: asyncio.Task[None] | None = None
+        self._loading: asyncio.Future[object] | None = None
         self._stale = True
         self._whole = False
         """The frame's parts are there."""
         self._said = ""
         """The sentence that stands instead of the body."""
+        self.asking = False
+        """A question is on its way to the screen: keys that come before it would go astray."""
 
     @property
     def program(self) -> SafelightApp:
@@ -72,6 +84,7 @@ class Page(Screen[None]):
     def compose(self) -> ComposeResult:
         """Put the frame around the body."""
         yield TopLine()
+        yield CountLine()
         with Vertical(classes="body"):
             yield Static(classes="sentence")
             with Vertical(classes="content"):
@@ -103,6 +116,12 @@ class Page(Screen[None]):
     def on_mount(self) -> None:
         """Draw the frame from now on."""
         self._whole = True
+        self.set_class(self.NAME not in _TITLES, "alone")
+        self.refresh_frame()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Keep lines for what matters where there are few."""
+        self.set_class(event.size.height < _LOW, "low")
         self.refresh_frame()
 
     def on_unmount(self) -> None:
@@ -123,7 +142,7 @@ class Page(Screen[None]):
             self.refresh_frame()
             return
         if self._loading is None or self._loading.done():
-            self._loading = asyncio.create_task(self._load())
+            self._loading = asyncio.ensure_future(while_here(self._load, self)())
 
     async def _load(self) -> None:
         while self._stale and self._whole:
@@ -171,7 +190,8 @@ class Page(Screen[None]):
 
     def refresh_frame(self) -> None:
         """Draw title, sentence and keys anew."""
-        if not self._whole:
+        if not (self._whole and self.is_attached and self.display):
+            # What goes loses its parts first.
             return
         program = self.program
         said = program.connection_sentence() or self.sentence()
@@ -187,15 +207,33 @@ class Page(Screen[None]):
             # Text in a widget of its own height lays the whole screen out anew.
             self._said = said
             self.query_one(".sentence", Static).update(Content(said))
+        parts = [] if program.connection_sentence() else self.beside().split(" · ")
+        # What needs a look stands where no narrow line cuts it.
+        beside = " · ".join(sorted(parts, key=lambda part: not part.startswith("!")))
         self.query_one(TopLine).say(
-            left=self.NAME,
-            middle="" if program.connection_sentence() else self.beside(),
+            title=self.NAME,
+            tabs=() if self.has_class("low") or self.has_class("alone") else _TABS,
+            middle=beside,
             right=program.node_words(),
+            bad=program.gateway.connection is not Connection.READY,
             alarm=program.alarm,
         )
+        self.query_one(CountLine).say(beside)
         # While there is no node to ask, its actions do nothing: their keys are not shown.
-        own = () if program.connection_sentence() else self.keys()
-        self.query_one(KeyLine).show([*own, *_ALWAYS])
+        lost = program.connection_sentence()
+        own = (Key("Enter", "go in", "enter"),) if lost else self.keys()
+        self.query_one(KeyLine).show(self._as_bound(own), self._as_bound(_ALWAYS))
+
+    def _as_bound(self, keys: Sequence[Key]) -> Sequence[Key]:
+        """Return keys as the person's own keymap has them."""
+        if not self.program.keys_chosen:
+            return keys
+        bound: dict[str, str] = {}
+        for key, active in self.active_bindings.items():
+            bound.setdefault(active.binding.action.removeprefix("app."), key_words(key))
+        return [
+            replace(one, key=bound.get(one.action.removeprefix("app."), one.key)) for one in keys
+        ]
 
     # Saying and doing -----------------------------------------------------------------------------
 
@@ -248,8 +286,9 @@ class Page(Screen[None]):
         """Cancel what is going on, else take back what narrows the view, else go back."""
         if self._work is not None and not self._work.done():
             self._work.cancel()
-        elif not self.narrower():
-            self.later(self.program.action_leave())
+        elif not self.narrower() and not self.program.go_back():
+            # Esc cancels work: one that comes when it is done must not end the program.
+            self.say("q quits")
 
     def action_enter(self) -> None:
         """Start, unlock or set up the node where the sentence says that Enter does."""
@@ -262,7 +301,26 @@ class Page(Screen[None]):
 
     def later(self, job: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine as this screen's, with its refusal in the status line."""
-        self.run_worker(self._caught(job), exclusive=False)
+        self.run_worker(partial(self._caught, job), exclusive=False)
+
+    def asks(self, job: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine that asks something: until its dialog is up, keys do nothing.
+
+        Keys pressed in quick succession are read before the dialog is there: a second one of
+        the same would ask twice, and Enter would be taken by what is behind.
+        """
+        self.asking = True
+        self.later(self._until_asked(job))
+
+    async def _until_asked(self, job: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await job
+        finally:
+            self.asking = False
+
+    def on_screen_suspend(self) -> None:
+        """Take keys again when the question is answered."""
+        self.asking = False
 
     async def _caught(self, job: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -293,6 +351,15 @@ def progress_words(done: int, total: int | None, seconds: float) -> str:
     return words if total is None else f"{words}, {span((total - done) / rate)} left"
 
 
+_LOW: Final = 16
+"""Lines of a terminal below which the frame takes three, not four."""
+_SHORT: Final = {"Shared with me": "With me", "Shared by me": "By me", "Doctor": ""}
+_TABS: Final = tuple(
+    Tab("!" if key == "exclamation_mark" else key, title, _SHORT.get(title, title),
+        f"app.show('{name}')")
+    for key, name, title in KEYS
+)  # fmt: skip
+_TITLES: Final = frozenset(one.title for one in _TABS)
 _ALWAYS = (Key("?", "keys", "app.show_keys"), Key("q", "back", "app.leave"))
 
 

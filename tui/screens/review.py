@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.content import Content
 
 from node.control.schema import AccessReview
 from tui.screens.dialog import Answer, Ask
-from tui.screens.page import Page, marked_words
+from tui.screens.listed import ListPage, lines
+from tui.screens.page import marked_words
 from tui.screens.shares import OVER, pictures_of_share, revoke
 from tui.text import plural
 from tui.times import ago, left
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
-from tui.widgets.rows import Column, Marked, Moved, Rows
+from tui.widgets.rows import Column
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
+    from tui.widgets.pages import Row
 
 _WORDS = {
     "former": "✕ no member now",
@@ -34,7 +35,7 @@ _WORDS = {
 }
 
 
-class ReviewScreen(Page):
+class ReviewScreen(ListPage):
     """What deserves a look."""
 
     NAME = "Review"
@@ -48,34 +49,30 @@ class ReviewScreen(Page):
         super().__init__()
         self._review: dict[str, Any] = {}
 
-    def body(self) -> ComposeResult:
-        """Give the list."""
-        yield Rows(
-            (
-                Column(
-                    title="look, because",
-                    text=lambda row: ", ".join(_WORDS[one] for one in row["reasons"]),
-                    style=lambda row: "bad" if "former" in row["reasons"] else "warn",
-                    width=24,
-                ),
-                Column(title="to", text=lambda row: str(row["holder"]), width=14),
-                Column(title="pictures", text=pictures_of_share),
-                Column(
-                    title="last open", text=lambda row: ago(row["last_open"]), width=12, least=80
-                ),
-                Column(title="ends in", text=lambda row: left(row["expires_at"]), width=9),
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: why, whose, what, how long."""
+        return (
+            Column(
+                title="look, because",
+                text=lambda row: ", ".join(_WORDS[one] for one in row["reasons"]),
+                style=lambda row: "bad" if "former" in row["reasons"] else "warn",
+                width=24,
+                narrow=15,
+                wide=48,
             ),
-            key=lambda row: row["id"],
+            Column(title="to", text=lambda row: str(row["holder"]), width=12, narrow=8, wide=24),
+            Column(title="pictures", text=pictures_of_share, ends=True),
+            Column(title="last open", text=lambda row: ago(row["last_open"]), width=12, least=90),
+            Column(title="ends in", text=lambda row: left(row["expires_at"]), width=9, least=50),
         )
 
-    @property
-    def rows(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
-
-    def first(self) -> Widget:
-        """Let the list take keys."""
-        return self.rows
+    def told(self, row: Row) -> Content:
+        """Return every reason, and what was granted."""
+        reasons = ", ".join(_WORDS[one] for one in row["reasons"])
+        return lines(
+            Content.assemble((str(row["holder"]), "bold"), f": {pictures_of_share(row)}"),
+            f"{reasons} · ends in {left(row['expires_at'])} · last open {ago(row['last_open'])}",
+        )
 
     def beside(self) -> str:
         """Return how many there are, and when the review is due."""
@@ -103,7 +100,7 @@ class ReviewScreen(Page):
         return (
             Key("x", "revoke", "revoke"),
             Key("o", "sign off", "sign_off"),
-            Key("space", "mark", "mark"),
+            Key("Space", "mark", "mark"),
         )
 
     async def load(self) -> None:
@@ -116,27 +113,15 @@ class ReviewScreen(Page):
         self._review = {}
         super().forget()
 
-    def on_moved(self, _message: Moved) -> None:
-        """Count what there is."""
-        self.refresh_frame()
-
-    def on_marked(self, _message: Marked) -> None:
-        """Count the marks."""
-        self.refresh_frame()
-
-    def narrower(self) -> bool:
-        """Take back marks."""
-        return self.rows.clear_marks()
-
     def action_revoke(self) -> None:
         """Take back what is marked, else the share under the cursor."""
         chosen = [one for one in self.rows.chosen() if one["state"] not in OVER]
         if chosen:
-            self.later(revoke(self, self.rows, chosen))
+            self.asks(revoke(self, self.rows, chosen))
 
     def action_sign_off(self) -> None:
         """Log that a person has looked at all of it."""
-        self.later(self._sign_off())
+        self.asks(self._sign_off())
 
     async def _sign_off(self) -> None:
         answer = await self.program.push_screen_wait(

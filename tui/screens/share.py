@@ -1,29 +1,32 @@
 """Sharing: to whom, for how long, and what that means, before Enter.
 
-Belongs here: the dialog, and the ten seconds in which a share can be taken back unsent.
-Never here: what may be granted: the node decides, and says it in a sentence.
+Belongs here: the dialog.
+Never here: what may be granted: the node decides, and says it in a sentence; sending (``sending``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
-from node.control.schema import Share, Shares
+from node.control.schema import PreviewShare
 from tui.gateway import GatewayError
 from tui.screens.dialog import AskText, Dialog
+from tui.screens.preview import Looks, PreviewDialog, PreviewPane
+from tui.screens.terms import OTHER, TYPED, Wanted, told
 from tui.text import plural
-from tui.times import ago
 from tui.widgets.fixed import Fixed
+from tui.widgets.picture import PictureView
 from tui.widgets.rows import Chosen, Column, Marked, Moved, Rows
 
 if TYPE_CHECKING:
@@ -31,79 +34,36 @@ if TYPE_CHECKING:
 
     from tui.app import SafelightApp
     from tui.gateway import Gateway
+    from tui.pictures.painter import Painter
     from tui.widgets.pages import Row
-
-UNDO_S: Final = 10.0
-"""How long a share waits unsent."""
 
 _DURATIONS: Final = (None, "1h", "8h", "24h", "48h", "7d", "30d")
 """None is the policy's default for these pictures."""
-_TOLD: Final = 3
-"""Pictures of which the dialog says what leaves; of the others it says how many."""
 _SMALL_LINES: Final = 20
-_WIDE: Final = 70
+_DURATIONS_FROM: Final = 54
 """Columns from which all durations stand beside each other."""
+_BESIDE_FROM: Final = 100
+"""Columns of the terminal from which the preview stands beside the words."""
+_NEAR_FROM: Final = 76
+"""Columns of the terminal from which a small one stands beside the people."""
+_COLUMNS: Final = 84
+_MOST_COLUMNS: Final = 170
+"""Of the dialog, with the preview beside it: in a wider one the eye would lose the line."""
+_SMALL_PANE: Final = 26
+_PANE: Final = 36
+"""Columns of the preview beside the people, and beside the words at least."""
+_WORDS: Final = 62
+"""Columns of the words beside it: what is over goes to the preview."""
+_PEOPLE: Final = 9
+_FEWEST: Final = 3
+"""Lines of the list of people, with the titles: as many as are seen anyway, and the fewest."""
+_MOST_OTHERS: Final = 14
+"""Lines of the other terms: terms of use may be long."""
+_SAID: Final = 5
+"""Lines of what is said that come before a longer list of people."""
 _PREVIEW_PAUSE_S: Final = 0.12
 """After the last key, before the node is asked what it would mean."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a person chose in the dialog."""
-
-    what: tuple[str, ...]
-    names: tuple[str, ...]
-    """Of the pictures, for the words about it."""
-    to: tuple[str, ...]
-    """Fingerprints."""
-    duration: str | None = None
-    opens: int | None = None
-    rights: tuple[str, ...] = ("view",)
-    rendition: str | None = None
-    watermark: bool | None = None
-    factor: bool = False
-    not_before: str | None = None
-    terms: str = ""
-    count: int = 0
-    """Of pictures, for the words about it: an album has several."""
-    sentences: tuple[str, ...] = field(default=())
-
-    def params(self, *, dry_run: bool = False) -> Share:
-        """Return the call."""
-        return Share(
-            what=list(self.what),
-            to=list(self.to),
-            duration=self.duration,
-            rights=list(self.rights),
-            opens=self.opens,
-            rendition=self.rendition,
-            watermark=self.watermark,
-            factor=self.factor,
-            not_before=self.not_before,
-            terms=self.terms,
-            dry_run=dry_run,
-        )
-
-
-_OTHER: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
-    ("1", {"opens": 1}, "each picture can be opened once"),
-    ("2", {"rights": ("view", "save")}, "they may keep a clean copy, full size"),
-    (
-        "3",
-        {"rights": ("view", "save"), "rendition": "original"},
-        "they may keep the original with everything hidden in it",
-    ),
-    ("4", {"watermark": False}, "no watermark, where the policy allows it"),
-    ("5", {"factor": True}, "a second factor: a phrase that you tell them yourself"),
-)
-"""Key, terms, meaning: the key switches them on and off."""
-
-_TYPED: Final = (
-    ("n", "opens", "how often each picture may be opened", "Opens of each picture:"),
-    ("b", "not_before", "not before a time", "Nothing opens before (24h, or 2030-01-31T09:00Z):"),
-    ("t", "terms", "terms of use, which they read before they open", "Terms of use:"),
-)
-"""Key, field, meaning, question: the key asks for it; an empty answer takes it back."""
+_MOMENT: Final = "one moment: what this means is being looked up"
 
 
 class ShareDialog(Dialog["Wanted | None"]):
@@ -114,25 +74,31 @@ class ShareDialog(Dialog["Wanted | None"]):
         Binding("left,h", "duration(-1)", "shorter", show=False, id="share.shorter"),
         Binding("o", "looser", "other terms", show=False, id="share.other"),
         Binding("d", "scroll_meaning", "read on", show=False, id="share.read-on"),
+        Binding("v", "see", "see it as they would", show=False, id="share.see"),
+        Binding("p", "next_picture", "another picture", show=False, id="share.another"),
+        Binding("slash", "find", "find a person", show=False, id="share.find"),
     ]
     DEFAULT_CSS = """
-    ShareDialog > .box { width: 84; }
-    ShareDialog Rows { height: auto; max-height: 9; min-height: 3; }
+    ShareDialog .heading { max-height: 2; margin: 0; }
+    ShareDialog.beside .heading { margin: 0 0 1 0; }
+    ShareDialog .sides { height: auto; }
+    ShareDialog .words-side { width: 1fr; height: auto; }
+    ShareDialog .people { height: auto; }
+    ShareDialog Rows { height: auto; width: 1fr; min-height: 3; overflow-x: hidden; }
+    ShareDialog #find { display: none; }
+    ShareDialog #find.open { display: block; }
     ShareDialog .duration { height: 1; color: $accent; }
-    ShareDialog .meaning { height: auto; max-height: 11; }
+    ShareDialog .meaning { height: auto; }
     ShareDialog .looser { height: auto; color: $warning; display: none; }
-    ShareDialog.others .meaning { max-height: 5; }
-    ShareDialog.small .meaning { max-height: 3; }
-    ShareDialog.small Rows { max-height: 3; }
-    ShareDialog.small .hints { display: none; }
-    ShareDialog.small .looser.open { display: block; }
+    ShareDialog.others .looser { display: block; max-height: 14; }
     ShareDialog.small .looser { text-wrap: nowrap; text-overflow: ellipsis; }
-    ShareDialog.small.others Rows { display: none; }
+    ShareDialog PreviewPane { margin: 0 0 0 1; }
+    ShareDialog.others #near { display: none; }
+    ShareDialog.small > .box { max-height: 100%; }
+    ShareDialog.small .heading { max-height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    ShareDialog.small.others .people { display: none; }
     ShareDialog.small.others .heading { display: none; }
     ShareDialog.small.others .duration { display: none; }
-    ShareDialog.small.others .meaning { max-height: 1; }
-    ShareDialog .looser.open { display: block; }
-    ShareDialog .hints { height: auto; color: $foreground 60%; }
     """
 
     def __init__(self, gateway: Gateway, pictures: Sequence[Row]) -> None:
@@ -144,38 +110,52 @@ class ShareDialog(Dialog["Wanted | None"]):
         self._asking: asyncio.Task[None] | None = None
         self._meaning: tuple[Wanted, tuple[str, ...]] | None = None
         """What the node last said, and to which question."""
+        self._others: tuple[Row, ...] = ()
+        """Everybody it could be shared with."""
+        self._looks = Looks(gateway)
+        self._looking: asyncio.Task[None] | None = None
+        self._seen: PreviewShare | None = None
+        """What the preview shows, or is being made to show."""
+        self._place = 0
+        """Which of the pictures it shows."""
 
     def compose(self) -> ComposeResult:
         """Lay out people, duration and meaning."""
+        with Vertical(classes="box"):
+            yield Static(Content(self._heading()), classes="heading")
+            with Horizontal(classes="sides"), Vertical(classes="words-side"):
+                yield Input(placeholder="part of a name", id="find")
+                with Horizontal(classes="people"):
+                    yield Rows(_PERSON, key=lambda row: row["fingerprint"])
+                yield Static(classes="duration")
+                yield Static("", classes="wrong")
+                with VerticalScroll(classes="meaning", can_focus=False):
+                    yield Static(classes="words")
+                yield Static(classes="looser")
+
+    def _heading(self) -> str:
         names = ", ".join(str(one["name"]) for one in self._pictures[:3])
         more = len(self._pictures) - 3
         heading = f"Share {names}" + (f" and {more} more" if more > 0 else "")
         if self._of_albums:
             heading += f" · {plural(self._count, 'picture')}"
-        with Vertical(classes="box"):
-            yield Static(Content(heading), classes="heading")
-            yield Rows(
-                (
-                    Column(title="to", text=lambda row: str(row["name"])),
-                    Column(title="role", text=lambda row: str(row["role"]), width=10),
-                    Column(
-                        title="",
-                        text=lambda row: "● online" if row["online"] else "○ away",
-                        width=9,
-                        style=lambda row: "ok" if row["online"] else "dim",
-                    ),
-                ),
-                key=lambda row: row["fingerprint"],
-            )
-            yield Static(classes="duration")
-            yield Static("", classes="wrong")
-            with VerticalScroll(classes="meaning", can_focus=False):
-                yield Static(classes="words")
-            yield Static(classes="looser")
-            yield Static(
-                Content("Enter shares · Space several · ← → how long · o other · d read on · Esc"),
-                classes="hints",
-            )
+        return heading
+
+    def hints(self) -> Sequence[tuple[str, str]]:
+        """Return the keys of this dialog, the most wanted first."""
+        keys = [
+            ("Space", "several"),
+            ("← →", "how long"),
+            ("o", "other"),
+            ("d", "read on"),
+            ("/", "find"),
+        ]
+        if not self._painter.off:
+            # On a small terminal this is the only way to it.
+            keys.insert(0 if self.has_class("small") else 3, ("v", "see"))
+            if self._count > 1:
+                keys.insert(5, ("p", "next picture"))
+        return (("Enter", "shares"), *keys, ("Esc", "closes"))
 
     def on_mount(self) -> None:
         """Fetch the members."""
@@ -183,11 +163,79 @@ class ShareDialog(Dialog["Wanted | None"]):
         self._say_duration()
         self._say_other()
         self.people.focus()
-        self.run_worker(self._fetch_people())
+        self.run_worker(self._fetch_people)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Keep the sentence in sight on a small terminal."""
-        self.set_class(event.size.height < _SMALL_LINES, "small")
+        """Keep the sentence in sight on a small terminal; the preview takes what is left."""
+        width, height = event.size
+        pictures = not self._painter.off
+        small = height < _SMALL_LINES
+        beside = pictures and not small and width >= _BESIDE_FROM
+        self.set_class(small, "small")
+        self.set_class(beside, "beside")
+        self.set_class(pictures and not small and not beside and width >= _NEAR_FROM, "near")
+        self._lay_out()
+        self.call_after_refresh(self._laid_out)
+
+    def _laid_out(self) -> None:
+        self._say_duration()
+        # The words are on the screen by now: what comes with the preview holds no key.
+        self.run_worker(self._put_pane, group="pane", exclusive=True)
+
+    async def _put_pane(self) -> None:
+        """Put the preview where there is room for it at this size, if there is any."""
+        wanted = next((one for one in ("beside", "near") if self.has_class(one)), None)
+        if [one.id for one in self._panes] == ([] if wanted is None else [wanted]):
+            return
+        await self.query(PreviewPane).remove()
+        if wanted is not None:
+            place = self.query_one(".sides" if wanted == "beside" else ".people")
+            await place.mount(PreviewPane(self._painter, id=wanted))
+            self._lay_out()
+        self._seen = None
+        self._look()
+
+    def _lay_out(self) -> None:
+        """Share the lines out: what is said gets what the list and the other terms leave."""
+        width, height = self.app.size
+        small, beside = self.has_class("small"), self.has_class("beside")
+        columns = min(int(width * 0.96), _MOST_COLUMNS if beside else _COLUMNS)
+        inside = columns - 4
+        # Two pictures of three to two, one over the other, and the words between.
+        pane = max(_PANE, min(columns // 2, inside - 1 - _WORDS)) if beside else 0
+        room = (height if small else int(height * 0.96)) - 2
+        others = self._lines_of_others(inside - pane - beside)
+        if small:
+            people = 0 if others else _FEWEST
+            room -= 0 if others else 2 + self._finds
+        else:
+            room -= 1 + beside + min(2, -(-cell_len(self._heading()) // inside)) + self._finds
+            people = min(max(_PEOPLE, room // 3), 1 + len(self._others)) if beside else _PEOPLE
+            people = max(_FEWEST, people - max(0, _SAID + others - (room - people)))
+        self.query_one(".box").styles.width = columns
+        self.query_one(".people").styles.max_height = people
+        self.query_one(Rows).styles.max_height = people
+        self.query_one(".meaning").styles.max_height = max(1, room - people - others)
+        for one in self._panes:
+            one.styles.width = pane if beside else _SMALL_PANE
+            one.styles.height = min(room, int(pane * 0.72) + 2) if beside else people
+
+    def _lines_of_others(self, columns: int) -> int:
+        """Return how many lines the other terms take in so many columns; 0 while not shown."""
+        if not self.has_class("others"):
+            return 0
+        lines = self._other_lines()
+        if self.has_class("small"):
+            return len(lines)
+        return min(_MOST_OTHERS, sum(-(-cell_len(line) // columns) for line in lines))
+
+    @property
+    def _finds(self) -> bool:
+        return self.query_one("#find").has_class("open")
+
+    @property
+    def _painter(self) -> Painter:
+        return cast("SafelightApp", self.app).painter
 
     @property
     def _of_albums(self) -> bool:
@@ -213,7 +261,40 @@ class ShareDialog(Dialog["Wanted | None"]):
         others.sort(key=lambda one: (not one["online"], one["name"].casefold()))
         if not others:
             self._wrong("nobody to share with yet: invite somebody on the Team screen (5)")
+        self._others = tuple(others)
+        self._lay_out()
         self.people.show(Fixed(others))
+
+    def action_find(self) -> None:
+        """Type a part of a name; the list follows, and marks stay."""
+        line = self.query_one("#find", Input)
+        line.add_class("open")
+        line.focus()
+        self._lay_out()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show who is called like that."""
+        event.stop()
+        part = event.value.strip().casefold()
+        found = [one for one in self._others if part in str(one["name"]).casefold()]
+        self.people.move_to(0)
+        self.people.show(Fixed(found), keep=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go to the list: the next Enter shares."""
+        event.stop()
+        self.people.focus()
+
+    def action_give_up(self) -> None:
+        """Show everybody again, else close without a share."""
+        line = self.query_one("#find", Input)
+        if not line.has_class("open"):
+            super().action_give_up()
+            return
+        line.value = ""
+        line.remove_class("open")
+        self.people.focus()
+        self._lay_out()
 
     # What it would mean ---------------------------------------------------------------------------
 
@@ -239,28 +320,25 @@ class ShareDialog(Dialog["Wanted | None"]):
         await asyncio.sleep(_PREVIEW_PAUSE_S)
         wanted = self._wanted()
         if wanted is None:
+            self._unsaid("nobody is called that" if self._others else "")
             return
         try:
             answer = await self._gateway.call("share", wanted.params(dry_run=True))
         except GatewayError as error:
-            self._meaning = None
-            self.query_one(".words", Static).update(Content(""))
-            self._wrong(str(error))
+            self._unsaid(str(error))
             return
         self._wrong("")
         sentences = tuple(str(one["sentence"]) for one in answer["capabilities"])
         self._meaning = (wanted, sentences)
-        lines = list(sentences)
-        for one in answer["capabilities"]:
-            lines += [f"  by the policy: {change}" for change in one.get("changed_by_policy") or ()]
-            if one.get("watermark"):
-                lines.append(f"  watermark: {one['watermark']}")
-        pictures = answer.get("pictures", ())
-        for picture in pictures[:_TOLD]:
-            lines += _leaves(picture)
-        if len(pictures) > _TOLD:
-            lines.append(f"and {plural(len(pictures) - _TOLD, 'picture')} more")
-        self.query_one(".words", Static).update(Content("\n".join(dict.fromkeys(lines))))
+        self.query_one(".words", Static).update(Content("\n".join(told(answer, self._count))))
+        self._look()
+
+    def _unsaid(self, wrong: str) -> None:
+        """Take back what was said of a share that cannot be."""
+        self._meaning = None
+        self.query_one(".words", Static).update(Content(""))
+        self._wrong(wrong)
+        self._look()
 
     def _wrong(self, text: str) -> None:
         line = self.query_one(".wrong", Static)
@@ -269,12 +347,77 @@ class ShareDialog(Dialog["Wanted | None"]):
 
     def _say_duration(self) -> None:
         names = [one or "as the policy has it" for one in _DURATIONS]
-        if self.app.size.width < _WIDE:
+        if self.query_one(".duration").size.width < _DURATIONS_FROM:
             said = f"for  ← [{names[self._duration]}] →"
             self.query_one(".duration", Static).update(Content(said))
             return
         shown = [f"[{one}]" if place == self._duration else one for place, one in enumerate(names)]
         self.query_one(".duration", Static).update(Content("for  " + "  ".join(shown)))
+
+    # What they would see --------------------------------------------------------------------------
+
+    @property
+    def _panes(self) -> list[PreviewPane]:
+        """The preview that there is at this size: one, or none."""
+        return list(self.query(PreviewPane))
+
+    def _look(self) -> None:
+        """Show what the first person would see of what the node said last.
+
+        The words come first: a share waits for them, and never for the picture.
+        """
+        wanted = None if self._meaning is None else self._meaning[0].preview(self._place)
+        if wanted == self._seen or not self._panes:
+            return
+        self._seen = wanted
+        if self._looking is not None:
+            self._looking.cancel()  # Hanging up ends the node's work on it.
+        if wanted is None:
+            for pane in self._panes:
+                pane.say("")
+            return
+        self._looking = asyncio.create_task(self._looked(wanted))
+
+    async def _looked(self, wanted: PreviewShare) -> None:
+        holder = self._name_of(wanted.to)
+        if not self._looks.has(wanted):
+            for pane in self._panes:
+                pane.say(f"making what {holder} would see…")
+        try:
+            look = await self._looks.of(wanted, holder)
+        except GatewayError as error:
+            for pane in self._panes:
+                pane.say(f"no preview: {error}", refused=True)
+            return
+        for pane in self._panes:
+            pane.show(look)
+
+    def _name_of(self, fingerprint: str) -> str:
+        found = (str(one["name"]) for one in self._others if one["fingerprint"] == fingerprint)
+        return next(found, "they")
+
+    def on_picture_view_failed(self, message: PictureView.Failed) -> None:
+        """Say why the picture is not drawn."""
+        message.stop()
+        for pane in self._panes:
+            pane.say(f"not drawn: {message.error}", refused=True)
+
+    def action_see(self) -> None:
+        """Show what they would see as large as the screen."""
+        if self._painter.off:
+            self._wrong("pictures are switched off here")
+        elif self._meaning is None:
+            self._wrong(_MOMENT)
+        else:
+            wanted = self._meaning[0].preview(self._place)
+            holder = self._name_of(wanted.to)
+            self.app.push_screen(PreviewDialog(self._looks, self._painter, wanted, holder))
+
+    def action_next_picture(self) -> None:
+        """Preview another of the pictures; after the last the first."""
+        if self._count > 1:
+            self._place = (self._place + 1) % self._count
+            self._look()
 
     # Keys -----------------------------------------------------------------------------------------
 
@@ -296,9 +439,8 @@ class ShareDialog(Dialog["Wanted | None"]):
 
     def action_looser(self) -> None:
         """Show terms other than the preset; each costs one more key."""
-        other = self.query_one(".looser", Static)
-        other.toggle_class("open")
-        self.set_class(other.has_class("open"), "others")
+        self.toggle_class("others")
+        self._lay_out()
 
     def action_scroll_meaning(self) -> None:
         """Show the next lines of what leaves; after the last the first."""
@@ -309,20 +451,21 @@ class ShareDialog(Dialog["Wanted | None"]):
             box.scroll_page_down(animate=False)
 
     def on_key(self, event: events.Key) -> None:
-        """Take a key of the other terms, once they are shown."""
-        if not self.query_one(".looser", Static).has_class("open"):
+        """Go from what was typed to the list; take a key of the other terms that are shown."""
+        if event.key == "down" and self.query_one("#find").has_focus:
+            event.stop()
+            self.people.focus()
+        if not self.has_class("others"):
             return
-        for key, terms, _ in _OTHER:
+        for key, terms, _ in OTHER:
             if event.key == key:
                 event.stop()
                 if self._is_on(terms):
-                    self._terms = {
-                        name: value for name, value in self._terms.items() if name not in terms
-                    }
+                    self._take_back(terms)
                 else:
                     self._terms |= terms
                 self._changed()
-        for key, name, _, question in _TYPED:
+        for key, name, _, question in TYPED:
             if event.key == key:
                 event.stop()
                 value = self._terms.get(name)
@@ -330,6 +473,14 @@ class ShareDialog(Dialog["Wanted | None"]):
                     AskText("Other terms", question, value="" if value is None else str(value)),
                     partial(self._typed, name),
                 )
+
+    def _take_back(self, terms: dict[str, Any]) -> None:
+        """Switch terms off, and those with them that count only together with one of these."""
+        gone = set(terms)
+        for _, others, _ in OTHER:
+            if self._is_on(others) and not gone.isdisjoint(others):
+                gone |= set(others)
+        self._terms = {name: value for name, value in self._terms.items() if name not in gone}
 
     def _is_on(self, terms: dict[str, Any]) -> bool:
         return all(self._terms.get(name) == value for name, value in terms.items())
@@ -353,17 +504,21 @@ class ShareDialog(Dialog["Wanted | None"]):
         self._say_other()
         self._ask_meaning()
 
-    def _say_other(self) -> None:
+    def _other_lines(self) -> list[str]:
         lines = [
             f"{key} {'[x]' if self._is_on(terms) else '[ ]'} {meaning}"
-            for key, terms, meaning in _OTHER
+            for key, terms, meaning in OTHER
         ]
-        for key, name, meaning, _ in _TYPED:
+        for key, name, meaning, _ in TYPED:
             value = self._terms.get(name)
             lines.append(
                 f"{key} [{'x' if value else ' '}] {meaning}" + (f": {value}" if value else "")
             )
-        self.query_one(".looser", Static).update(Content("\n".join(lines)))
+        return lines
+
+    def _say_other(self) -> None:
+        self.query_one(".looser", Static).update(Content("\n".join(self._other_lines())))
+        self._lay_out()
 
     def on_chosen(self, message: Chosen) -> None:
         """Share: only what the node has said the meaning of."""
@@ -372,188 +527,29 @@ class ShareDialog(Dialog["Wanted | None"]):
         if wanted is None:
             return
         if self._meaning is None or self._meaning[0] != wanted:
-            self._wrong("one moment: what this means is being looked up")
+            self._wrong(_MOMENT)
             if self._asking is None or self._asking.done():
                 self._ask_meaning()  # Else somebody who presses on would never be told.
+            return
+        if self.stays():
             return
         self.dismiss(replace(wanted, sentences=self._meaning[1]))
 
     def on_unmount(self) -> None:
-        """Ask nothing more."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Ask nothing more, and keep nothing of the preview."""
+        for task in (self._asking, self._looking):
+            if task is not None:
+                task.cancel()
+        self._looks.forget()
 
 
-def _leaves(picture: dict[str, Any]) -> list[str]:
-    """Return what would leave of one picture."""
-    size = "" if picture["bytes"] is None else f", {picture['bytes'] / 1e6:.1f} MB"
-    lines = [
-        f"{picture['name']}: {picture['width']} × {picture['height']} {picture['format']}{size}"
-    ]
-    if picture.get("problem"):
-        lines.append(f"  cannot be made: {picture['problem']}; a preview can")
-    lines += [f"  {line}" for line in picture.get("found", ())]
-    lines += [
-        f"  {word}: {', '.join(picture[word]) or 'nothing'}"
-        for word in ("removed", "kept")
-        if word in picture
-    ]
-    return lines
-
-
-class PhraseDialog(Dialog[None]):
-    """Shows second-factor phrases, this once; only its key closes it, no slip does."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("k", "keep", "I have it", show=False, id="phrase.keep"),
-    ]
-    DEFAULT_CSS = "PhraseDialog .phrase { text-style: bold; color: $accent; padding: 1 0; }"
-
-    def __init__(self, phrases: Sequence[tuple[str, str]]) -> None:
-        super().__init__()
-        self._phrases = tuple(phrases)
-
-    def compose(self) -> ComposeResult:
-        """Lay out who is to be told what."""
-        lines = "\n".join(f"{holder}: {phrase}" for holder, phrase in self._phrases)
-        with Vertical(classes="box"):
-            yield Static(Content("Second factor, shown this once"), classes="heading")
-            yield Static(Content(lines), classes="phrase")
-            yield Static(
-                Content("Tell each of them theirs by another way than Safelight."), classes="words"
-            )
-            yield Static(Content("k: I have told it, or written it down"), classes="consequence")
-
-    def action_keep(self) -> None:
-        """Close: the person has the phrases."""
-        self._phrases = ()
-        self.dismiss(None)
-
-    def action_give_up(self) -> None:
-        """Stay: nobody can show them again."""
-
-
-class Watched:
-    """The share that was sent last: how far it is with each holder."""
-
-    KINDS: Final = frozenset(
-        {"rendered", "rendition_failed", "log.delivered", "log.opened", "log.released"}
-    )
-
-    def __init__(self, app: SafelightApp) -> None:
-        self._app = app
-        self._ids: frozenset[str] = frozenset()
-        self._said = ""
-
-    def watch(self, capabilities: Sequence[str], said: str) -> None:
-        """Tell from now on how far these are, after what was said of them first."""
-        self._ids = frozenset(capabilities)
-        self._said = said
-        self.look()
-
-    def forget(self) -> None:
-        """Tell no more."""
-        self._ids = frozenset()
-
-    def heard(self, event: dict[str, Any]) -> None:
-        """Look again after an event that may have changed something."""
-        if self._ids and event.get("kind") in self.KINDS:
-            self.look()
-
-    def look(self) -> None:
-        """Say in the status line how far each holder is."""
-        # As a function: while the program ends it is not begun at all.
-        self._app.run_worker(
-            self._look,  # type: ignore[arg-type]
-            group="watched share",
-            exclusive=True,
-        )
-
-    async def _look(self) -> None:
-        try:
-            found = await self._app.gateway.call("shares", Shares())
-        except GatewayError:
-            return  # The screen Shared by me says what is wrong.
-        mine = [one for one in found if one["id"] in self._ids]
-        if mine:
-            failed = any(one["problems"] for one in mine)
-            each = [way(one) if len(mine) == 1 else f"{one['holder']} {way(one)}" for one in mine]
-            self._app.say(f"{self._said}: {', '.join(each)}", error=failed)
-        if mine and all(
-            one["last_open"] or one["state"] not in {"pending", "live"} for one in mine
-        ):
-            self._ids = frozenset()
-
-
-def way(share: Row) -> str:
-    """Return how far a share is with its holder: rendering, sent, seen, or what is in the way."""
-    if share["problems"]:
-        return f"✕ {len(share['problems'])} of {share['images']} not ready"
-    if share["ready"] < share["images"]:
-        return f"rendering {share['ready']}/{share['images']}"
-    if share["last_open"]:
-        return f"seen {ago(share['last_open'])}"
-    if share["delivered"]:
-        return "delivered"
-    return "in the mail" if share["mailed"] else "waiting"
-
-
-class Unsent:
-    """A share that waits for ten seconds, so that it can be taken back before it is sent."""
-
-    def __init__(self, app: SafelightApp) -> None:
-        self._app = app
-        self._waiting: tuple[Wanted, asyncio.Task[None]] | None = None
-
-    @property
-    def waits(self) -> bool:
-        """A share waits to be sent."""
-        return self._waiting is not None
-
-    async def take(self, wanted: Wanted) -> None:
-        """Hold a share; one that waits already is sent now."""
-        await self.send_now()
-        self._waiting = (wanted, asyncio.create_task(self._wait()))
-
-    def undo(self) -> bool:
-        """Take back what waits; say whether there was anything."""
-        if self._waiting is None:
-            return False
-        _, task = self._waiting
-        self._waiting = None
-        task.cancel()
-        self._app.say("not shared")
-        return True
-
-    async def send_now(self) -> None:
-        """Send what waits."""
-        if self._waiting is not None:
-            wanted, task = self._waiting
-            self._waiting = None
-            task.cancel()
-            await self._send(wanted)
-
-    async def _wait(self) -> None:
-        assert self._waiting is not None, "made by take"
-        wanted = self._waiting[0]
-        what = plural(wanted.count or len(wanted.what), "picture")
-        for left in range(round(UNDO_S), 0, -1):
-            self._app.say(f"sharing {what} in {left} s, u takes it back")
-            await asyncio.sleep(1)
-        self._waiting = None
-        await self._send(wanted)
-
-    async def _send(self, wanted: Wanted) -> None:
-        try:
-            answer = await self._app.gateway.call("share", wanted.params())
-        except GatewayError as error:
-            self._app.say(f"not shared: {error}", error=True)
-            return
-        made = answer["capabilities"]
-        people = ", ".join(str(one["holder"]) for one in made)
-        said = f"shared {plural(wanted.count or len(wanted.what), 'picture')} with {people}"
-        self._app.say(said)
-        phrases = [(str(one["holder"]), str(one["factor"])) for one in made if one.get("factor")]
-        if phrases:
-            await self._app.push_screen(PhraseDialog(phrases))
-        self._app.watched.watch([str(one["id"]) for one in made], said)
+_PERSON: Final = (
+    Column(title="to", text=lambda row: str(row["name"])),
+    Column(title="role", text=lambda row: str(row["role"]), width=9, least=36),
+    Column(
+        title="",
+        text=lambda row: "● online" if row["online"] else "○ away",
+        width=8,
+        style=lambda row: "ok" if row["online"] else "dim",
+    ),
+)

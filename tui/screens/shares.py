@@ -9,25 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Static
 
 from node.control.schema import Extend, Revoke
 from tui.screens.dialog import Answer, Ask, AskText
 from tui.screens.inbox import state_column
+from tui.screens.listed import ListPage, lines
 from tui.screens.page import Page, marked_words
-from tui.screens.share import way
+from tui.screens.sending import way
 from tui.text import plural
-from tui.times import left
+from tui.times import ago, left
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
-from tui.widgets.rows import Column, Marked, Moved, Rows
+from tui.widgets.rows import Column, Rows
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
-
     from tui.widgets.pages import Row
 
 OVER = ("expired", "revoked", "lapsed")
@@ -40,23 +37,33 @@ def pictures_of_share(row: Row) -> str:
     return names + (f" and {more} more" if more > 0 else "")
 
 
-def _told(row: Row) -> str:
+def _ends_in(row: Row) -> str:
+    return "over" if row["state"] in OVER else left(row["expires_at"])
+
+
+def told_of_share(row: Row) -> Content:
     """Return what a share grants, how far it is, and what is wrong with its pictures."""
-    lines = [
-        f"{row['holder']}: {', '.join(row['rights'])} of {plural(row['images'], 'picture')}, "
-        f"{row['rendition']}; {way(row)}; {plural(row['opens'], 'open')} so far"
-        + (", no member now" if row["former"] else "")
-    ]
-    lines += [
+    problems = [
         f"✕ not ready: {one['name']}: {one['message']}; share a preview of it instead"
         for one in row["problems"][:4]
     ]
     if len(row["problems"]) > 4:
-        lines.append(f"✕ and {len(row['problems']) - 4} more")
-    return "\n".join(lines)
+        problems.append(f"✕ and {len(row['problems']) - 4} more")
+    ends = _ends_in(row)
+    return lines(
+        Content.assemble(
+            (str(row["holder"]), "bold"),
+            " (no member now)" if row["former"] else "",
+            f": {', '.join(row['rights'])} of {plural(row['images'], 'picture')}, "
+            f"{row['rendition']}: {pictures_of_share(row)}",
+        ),
+        (ends if ends == "over" else f"ends in {ends}")
+        + f" · {way(row)} · {plural(row['opens'], 'open')} so far, {row['opens_left']:,} left",
+        Content.assemble(("\n".join(problems), "$error")),
+    )
 
 
-class SharesScreen(Page):
+class SharesScreen(ListPage):
     """What I granted, the next to end first."""
 
     NAME = "Shared by me"
@@ -67,10 +74,6 @@ class SharesScreen(Page):
             *("log.revocation_seen", "log.amended"),
         }
     )
-    DEFAULT_CSS = """
-    SharesScreen Rows { height: 1fr; }
-    SharesScreen .told { height: auto; max-height: 6; padding: 0 1; background: $surface; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "revoke", "revoke", show=False, id="shares.revoke"),
         Binding("e", "extend", "extend", show=False, id="shares.extend"),
@@ -81,40 +84,34 @@ class SharesScreen(Page):
         super().__init__()
         self._all = False
 
-    def body(self) -> ComposeResult:
-        """Give the list."""
-        yield Rows(
-            (
-                state_column(),
-                Column(title="to", text=lambda row: str(row["holder"]), width=14),
-                Column(title="pictures", text=pictures_of_share),
-                Column(
-                    title="opens",
-                    text=lambda row: f"{row['opens']}/{row['opens'] + row['opens_left']}",
-                    width=7,
-                    least=60,
-                ),
-                Column(
-                    title="on its way",
-                    text=way,
-                    style=lambda row: "bad" if row["problems"] else "",
-                    width=20,
-                    least=75,
-                ),
-                Column(title="ends in", text=lambda row: left(row["expires_at"]), width=9),
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: whose, what, how far, how long."""
+        return (
+            state_column(),
+            Column(title="to", text=lambda row: str(row["holder"]), width=12, narrow=8, wide=24),
+            Column(title="pictures", text=pictures_of_share, ends=True),
+            Column(title="may", text=lambda row: ", ".join(row["rights"]), width=24, least=150),
+            Column(title="as", text=lambda row: str(row["rendition"]), width=14, least=150),
+            Column(
+                title="opens",
+                text=lambda row: f"{row['opens']}/{row['opens'] + row['opens_left']}",
+                width=7,
+                least=60,
             ),
-            key=lambda row: row["id"],
+            Column(
+                title="on its way",
+                text=way,
+                style=lambda row: "bad" if row["problems"] else "",
+                width=20,
+                least=90,
+            ),
+            Column(title="granted", text=lambda row: ago(row["granted_at"]), width=13, least=150),
+            Column(title="ends in", text=_ends_in, width=9, least=50),
         )
-        yield Static(classes="told")
 
-    @property
-    def rows(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
-
-    def first(self) -> Widget:
-        """Let the list take keys."""
-        return self.rows
+    def told(self, row: Row) -> Content:
+        """Return all of the share under the cursor."""
+        return told_of_share(row)
 
     def beside(self) -> str:
         """Return how many there are, and how many are marked."""
@@ -136,7 +133,7 @@ class SharesScreen(Page):
             Key("x", "revoke", "revoke"),
             Key("e", "extend", "extend"),
             Key("a", "live/all", "all"),
-            Key("space", "mark", "mark"),
+            Key("Space", "mark", "mark"),
         )
 
     async def load(self) -> None:
@@ -151,20 +148,6 @@ class SharesScreen(Page):
         """Count down."""
         self.set_interval(30, self.rows.refresh)
 
-    def on_moved(self, _message: Moved) -> None:
-        """Count what there is, and say all of the share under the cursor."""
-        row = self.rows.current
-        self.query_one(".told", Static).update(Content("" if row is None else _told(row)))
-        self.refresh_frame()
-
-    def on_marked(self, _message: Marked) -> None:
-        """Count the marks."""
-        self.refresh_frame()
-
-    def narrower(self) -> bool:
-        """Take back marks."""
-        return self.rows.clear_marks()
-
     def action_all(self) -> None:
         """Show what is over too, or not."""
         self._all = not self._all
@@ -175,7 +158,7 @@ class SharesScreen(Page):
         """Take back what is marked, else the share under the cursor."""
         chosen = [one for one in self.rows.chosen() if one["state"] not in OVER]
         if chosen:
-            self.later(revoke(self, self.rows, chosen))
+            self.asks(revoke(self, self.rows, chosen))
         else:
             self.say("that is over already")
 
@@ -183,7 +166,7 @@ class SharesScreen(Page):
         """Give the share under the cursor more time or more opens."""
         row = self.rows.current
         if row is not None:
-            self.later(self._extend(row))
+            self.asks(self._extend(row))
 
     async def _extend(self, row: Row) -> None:
         typed = await self.program.push_screen_wait(
@@ -213,6 +196,12 @@ class SharesScreen(Page):
             self.reload()
 
 
+def _revoke_heading(chosen: list[Row]) -> str:
+    if len(chosen) > 1:
+        return f"Revoke {len(chosen)} shares?"
+    return f"Revoke {chosen[0]['holder']}'s share of {pictures_of_share(chosen[0])}?"
+
+
 async def revoke(page: Page, rows: Rows, chosen: list[Row]) -> None:
     """Take shares back once the dialog, which names each and the consequence, says so."""
     lines = [
@@ -223,7 +212,7 @@ async def revoke(page: Page, rows: Rows, chosen: list[Row]) -> None:
         lines.append(f"and {len(chosen) - 6} more")
     answer = await page.program.push_screen_wait(
         Ask(
-            f"Revoke {plural(len(chosen), 'capability', 'capabilities')}?",
+            _revoke_heading(chosen),
             "\n".join(lines),
             consequence="No later open will succeed. What was seen or saved already cannot "
             "be taken back.",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -32,7 +32,7 @@ from node.control.schema import (
 from tui.gateway import GatewayError
 from tui.screens.choosing import Choose
 from tui.screens.dialog import Answer, Ask, AskText, Dialog
-from tui.screens.page import Page
+from tui.screens.listed import ListPage, lines
 from tui.text import plural
 from tui.times import ago, left
 from tui.widgets.fixed import Fixed
@@ -41,8 +41,6 @@ from tui.widgets.qr import qr_lines
 from tui.widgets.rows import Chosen, Column, Moved, Rows
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
-
     from tui.gateway import Gateway
     from tui.widgets.pages import Row
 
@@ -50,7 +48,7 @@ ROLES = ("editor", "publisher", "reviewer", "guest", "admin")
 _PATHS = {"lan": "LAN", "relay": "relay", "none": "–"}
 
 
-class TeamScreen(Page):
+class TeamScreen(ListPage):
     """The members."""
 
     NAME = "Team"
@@ -71,34 +69,29 @@ class TeamScreen(Page):
         super().__init__()
         self._team: dict[str, Any] = {}
 
-    def body(self) -> ComposeResult:
-        """Give the list."""
-        yield Rows(
-            (
-                Column(
-                    title="",
-                    text=_presence,
-                    style=_presence_style,
-                    width=8,
-                ),
-                Column(title="name", text=lambda row: str(row["name"])),
-                Column(title="role", text=lambda row: str(row["role"]), width=10),
-                Column(title="path", text=lambda row: str(row["path"]), width=6),
-                Column(title="rtt", text=_rtt, width=8, least=70),
-                Column(title="seen", text=lambda row: str(row["seen"]), width=12, least=80),
-                Column(title="why", text=lambda row: str(row["why"]), least=110),
-            ),
-            key=lambda row: row["fingerprint"],
+    def columns(self) -> Sequence[Column]:
+        """Return the columns: who, as what, how they are reached."""
+        return (
+            Column(title="state", text=_presence, style=_presence_style, width=8),
+            Column(title="name", text=lambda row: str(row["name"]), wide=40),
+            Column(title="role", text=lambda row: str(row["role"]), width=10, narrow=9),
+            Column(title="path", text=lambda row: str(row["path"]), width=6, narrow=5),
+            Column(title="rtt", text=_rtt, width=8, least=70),
+            Column(title="seen", text=lambda row: str(row["seen"]), width=12, least=75),
+            Column(title="why", text=lambda row: str(row["why"]), least=150),
         )
 
-    @property
-    def rows(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
+    def key_of(self, row: Row) -> Hashable:
+        """Return a member's fingerprint."""
+        return str(row["fingerprint"])
 
-    def first(self) -> Widget:
-        """Let the list take keys."""
-        return self.rows
+    def told(self, row: Row) -> Content:
+        """Return how a member is reached, and the words to compare."""
+        reached = " · ".join(one for one in (str(row["role"]), _reached(row)) if one)
+        return lines(
+            Content.assemble((str(row["name"]), "bold"), f": {reached}"),
+            Content.assemble((f"words  {'  '.join(row['words'])}", "$dim")),
+        )
 
     def beside(self) -> str:
         """Return the team's name, its version, and what waits to be signed."""
@@ -159,15 +152,11 @@ class TeamScreen(Page):
         self._team = {}
         super().forget()
 
-    def on_moved(self, _message: Moved) -> None:
-        """Count the members."""
-        self.refresh_frame()
-
     # Actions --------------------------------------------------------------------------------------
 
     def action_invite(self) -> None:
         """Invite somebody by a code of a few words."""
-        self.later(self._invite())
+        self.asks(self._invite())
 
     async def _invite(self) -> None:
         role = await self.program.push_screen_wait(RoleDialog("Invite somebody as"))
@@ -185,7 +174,7 @@ class TeamScreen(Page):
 
     def action_join(self) -> None:
         """Join a team with a code."""
-        self.later(self._join())
+        self.asks(self._join())
 
     async def _join(self) -> None:
         code = await self.program.push_screen_wait(
@@ -201,7 +190,7 @@ class TeamScreen(Page):
 
     def action_create(self) -> None:
         """Found a team with this node as its administrator."""
-        self.later(self._create())
+        self.asks(self._create())
 
     async def _create(self) -> None:
         name = await self.program.push_screen_wait(AskText("Found a team", "Its name:"))
@@ -212,7 +201,7 @@ class TeamScreen(Page):
         """Show the words of the member under the cursor, for comparing by voice."""
         row = self.rows.current
         if row is not None:
-            self.later(self._words(row))
+            self.asks(self._words(row))
 
     async def _words(self, row: Row) -> None:
         if row["path"] == "me":
@@ -224,7 +213,7 @@ class TeamScreen(Page):
         """Give the member under the cursor another role."""
         row = self.rows.current
         if row is not None:
-            self.later(self._role(row))
+            self.asks(self._role(row))
 
     async def _role(self, row: Row) -> None:
         role = await self.program.push_screen_wait(
@@ -243,7 +232,7 @@ class TeamScreen(Page):
         """Remove the member under the cursor."""
         row = self.rows.current
         if row is not None:
-            self.later(self._remove(row))
+            self.asks(self._remove(row))
 
     async def _remove(self, row: Row) -> None:
         told = await self.program.gateway.call(
@@ -277,7 +266,7 @@ class TeamScreen(Page):
         """Show what the member under the cursor may hold of mine."""
         row = self.rows.current
         if row is not None:
-            self.later(self._kept(row))
+            self.asks(self._kept(row))
 
     async def _kept(self, row: Row) -> None:
         told = await self.program.gateway.call(
@@ -296,7 +285,7 @@ class TeamScreen(Page):
 
     def action_sign(self) -> None:
         """Show the changes that wait for administrators, and sign one."""
-        self.later(self._sign())
+        self.asks(self._sign())
 
     async def _sign(self) -> None:
         waiting = await self.program.gateway.call("team_pending")
@@ -341,7 +330,7 @@ class TeamScreen(Page):
 
     def action_resolve(self) -> None:
         """Join two histories of the team, once what comes of it was read."""
-        self.later(self._resolve())
+        self.asks(self._resolve())
 
     async def _resolve(self) -> None:
         told = await self.ask("team_resolve", TeamResolve(dry_run=True))
@@ -396,6 +385,15 @@ def _pending_words(result: dict[str, Any]) -> str:
     return f"waits for the signature of {others}"
 
 
+def _reached(row: Row) -> str:
+    """Return how a member is reached, or since when not."""
+    if row["path"] == "me":
+        return "this node"
+    if row["why"]:
+        return str(row["why"])
+    return "" if row["online"] else f"seen {row['seen']}"
+
+
 def _presence(row: Row) -> str:
     if row["alarm"]:
         return "✕ alarm"
@@ -431,6 +429,7 @@ class IdentityDialog(Dialog[None]):
     IdentityDialog .qr { width: auto; height: auto; color: #ffffff; background: #000000; }
     IdentityDialog .square { align-horizontal: center; height: auto; }
     """
+    HINTS = (("Esc", "closes"),)
 
     def __init__(self, row: Row) -> None:
         super().__init__()
@@ -447,7 +446,7 @@ class IdentityDialog(Dialog[None]):
                 with Vertical(classes="square"):
                     yield Static(Content(code), classes="qr")
             yield Static(
-                Content("Others see the same words: compare them by voice. Esc"), classes="words"
+                Content("Others see the same words: compare them by voice."), classes="words"
             )
 
 
@@ -464,7 +463,11 @@ def _qr_that_fits(text: str, height: int, besides: int) -> str:
 class RoleDialog(Dialog[str | None]):
     """Chooses a role."""
 
-    DEFAULT_CSS = "RoleDialog Rows { height: 7; }"
+    DEFAULT_CSS = """
+    RoleDialog Rows { height: 6; }
+    RoleDialog.low Rows { height: 1fr; }
+    """
+    HINTS = (("Enter", "chooses"), ("Esc", "cancels"))
 
     def __init__(self, heading: str) -> None:
         super().__init__()
@@ -504,7 +507,9 @@ class InvitationDialog(Dialog["dict[str, Any] | None"]):
     InvitationDialog .code { text-align: center; text-style: bold; color: $accent; padding: 1; }
     InvitationDialog .qr { width: auto; height: auto; color: #ffffff; background: #000000; }
     InvitationDialog .square { align-horizontal: center; height: auto; }
+    InvitationDialog.low .code { padding: 0; }
     """
+    HINTS = (("Esc", "takes it back"),)
 
     def __init__(self, gateway: Gateway, invitation: dict[str, Any]) -> None:
         super().__init__()
@@ -528,19 +533,20 @@ class InvitationDialog(Dialog["dict[str, Any] | None"]):
             if code := _qr_that_fits(str(invitation["code"]), self.app.size.height, besides):
                 with Vertical(classes="square"):
                     yield Static(Content(code), classes="qr")
-            yield Static(Content("\n".join(lines)), classes="words")
             yield Static("", classes="consequence", id="left")
+            with VerticalScroll(can_focus=False, classes="words"):
+                yield Static(Content("\n".join(lines)), classes="words")
             yield Static("", classes="wrong")
 
     def on_mount(self) -> None:
         """Wait, and count down."""
         self._count()
         self.set_interval(1, self._count)
-        self.run_worker(self._wait())
+        self.run_worker(self._wait)
 
     def _count(self) -> None:
         self.query_one("#left", Static).update(
-            Content(f"waiting, {left(self._invitation['expires_at'])} left; Esc takes it back")
+            Content(f"waiting, {left(self._invitation['expires_at'])} left")
         )
 
     async def _wait(self) -> None:
@@ -555,7 +561,7 @@ class InvitationDialog(Dialog["dict[str, Any] | None"]):
 
     def action_give_up(self) -> None:
         """Take the invitation back."""
-        self.run_worker(self._cancel())
+        self.run_worker(self._cancel)
 
     async def _cancel(self) -> None:
         # Where it is over already, that is what was wanted.

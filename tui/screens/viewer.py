@@ -8,13 +8,13 @@ What it goes through is a ``Sequence`` of its caller: the library's grid, or a c
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
-import io
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -29,12 +29,12 @@ from tui.screens.metadata import MetadataDialog
 from tui.screens.page import Page, Progress
 from tui.screens.share import ShareDialog
 from tui.text import plural
+from tui.widgets.decoded import Decoded
 from tui.widgets.lines import Key
 from tui.widgets.picture import Picture, PictureView, Pixels
 from tui.window import MOST_PIXELS, Window, why_none
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from textual.widget import Widget
 
     from tui.gateway import Gateway
@@ -70,7 +70,7 @@ class Viewed(Protocol):
     def row(self) -> Row | None:
         """Return the own picture looked at; None where it is somebody else's."""
 
-    async def facts(self) -> str:
+    async def facts(self) -> Content:
         """Return what there is to know of it, in lines."""
 
     async def picture(self, screen: ViewerScreen, *, asked: bool) -> Picture | None:
@@ -107,7 +107,7 @@ class ViewerScreen(Page):
     ViewerScreen .beside { height: 1fr; }
     ViewerScreen PictureView { width: 1fr; }
     ViewerScreen #facts {
-        width: 34; height: 100%; padding: 0 1; background: $surface; display: none;
+        width: 38; height: 100%; padding: 0 1; background: $surface; display: none;
     }
     ViewerScreen.wide #facts { display: block; }
     ViewerScreen #cover { width: 1fr; height: 100%; padding: 1 2; display: none; }
@@ -120,25 +120,26 @@ class ViewerScreen(Page):
         super().__init__()
         self._viewed = viewed
         self._begun = False
+        self.view: PictureView
+        """The picture's widget, once the screen is laid out."""
         self._picture: Picture | None = None
         """What is shown now."""
         self._window = Window()
+        # Kept here: what goes on while the screen closes finds no widgets by asking for them.
+        self._covering = Static(id="cover")
+        self._facts = Static(id="facts")
 
     def body(self) -> ComposeResult:
         """Give the picture, what is said in its place, and its facts beside it."""
+        self.view = PictureView(self.program.painter)
         with Horizontal(classes="beside"):
-            yield PictureView(self.program.painter)
-            yield Static(id="cover")
-            yield Static(id="facts")
+            yield self.view
+            yield self._covering
+            yield self._facts
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Show the facts where there is room for them."""
-        self.set_class(self.size.width >= _FACTS_FROM, "wide")
-
-    @property
-    def view(self) -> PictureView:
-        """The picture's widget."""
-        return self.query_one(PictureView)
+        self.set_class(event.size.width >= _FACTS_FROM, "wide")
 
     def first(self) -> Widget:
         """Let the picture take keys."""
@@ -173,7 +174,7 @@ class ViewerScreen(Page):
         await self._say_facts()
 
     def _show(self, *, asked: bool = False) -> None:
-        self.run_worker(self._shown(asked), group="shown", exclusive=True)
+        self.run_worker(partial(self._shown, asked), group="shown", exclusive=True)
 
     async def _shown(self, asked: bool) -> None:
         self.say(self._viewed.words())
@@ -200,16 +201,14 @@ class ViewerScreen(Page):
             facts = await self._viewed.facts()
         except GatewayError:
             return  # What is shown says itself what is wrong.
-        # None where the screen was left meanwhile.
-        for one in self.query("#facts").results(Static):
-            one.update(Content(facts))
+        self._facts.update(Content.assemble(facts))
 
     def cover(self, words: str) -> None:
         """Show words in the picture's place, and no pixel."""
         self._picture = None
         self._window.kill()
         self.view.show(None)
-        self.query_one("#cover", Static).update(Content(words))
+        self._covering.update(Content(words))
         self.add_class("covered")
         self.refresh_frame()
 
@@ -226,7 +225,7 @@ class ViewerScreen(Page):
         if row is None:
             self.say("this picture is not yours to share", error=True)
         else:
-            self.later(share(self, [row]))
+            self.asks(share(self, [row]))
 
     def action_metadata(self) -> None:
         """Show what the own picture would reveal."""
@@ -241,7 +240,7 @@ class ViewerScreen(Page):
         if why := why_none():
             self.say(why, error=True)
         elif self._window.is_open:
-            self.run_worker(self._window.close())
+            self.run_worker(self._window.close)
         elif self._picture is not None:
             self.later(self._show_window(self._picture))
 
@@ -259,7 +258,7 @@ class ViewerScreen(Page):
 
     def action_save(self) -> None:
         """Keep the picture, where that is granted."""
-        self.later(self._viewed.save(self))
+        self.asks(self._viewed.save(self))
 
     def action_step(self, by: int) -> None:
         """Go to the next picture or the one before."""
@@ -293,7 +292,7 @@ class ViewerScreen(Page):
         super().on_unmount()
         self._picture = None
         self._window.kill()
-        self.program.run_worker(self._viewed.close())
+        self.program.run_worker(self._viewed.close)
 
     async def confirm(self, heading: str, words: str) -> bool:
         """Ask before an open is spent of a few."""
@@ -361,7 +360,7 @@ class Own:
     def __init__(self, gateway: Gateway, listing: Listing) -> None:
         self._gateway = gateway
         self._listing = listing
-        self._kept: dict[str, Image] = {}
+        self._kept: dict[str, Decoded] = {}
         """The picture looked at and its neighbours, decoded."""
 
     @property
@@ -397,11 +396,11 @@ class Own:
         """Return the picture's row."""
         return self._listing.current
 
-    async def facts(self) -> str:
+    async def facts(self) -> Content:
         """Return its row and what the node tells besides."""
         row = self._listing.current
         if row is None:
-            return ""
+            return Content("")
         shown = await self._gateway.call("show", Show(image=str(row["id"])))
         return row_facts(row) + picture_facts(shown)
 
@@ -421,8 +420,8 @@ class Own:
             return None
         image = await self._image(row)
         near = [self._listing.pages.row(self.place + step) for step in (1, -1)]
-        screen.run_worker(self._prefetch([one for one in near if one is not None]))
-        return _Decoded(image)
+        screen.run_worker(partial(self._prefetch, [one for one in near if one is not None]))
+        return image
 
     async def _prefetch(self, rows: list[Row]) -> None:
         for row in rows:
@@ -437,40 +436,15 @@ class Own:
         for name in [one for one in self._kept if one not in keep]:
             del self._kept[name]
 
-    async def _image(self, row: Row) -> Image:
+    async def _image(self, row: Row) -> Decoded:
         name = str(row["id"])
         if name not in self._kept:
             answer = await self._gateway.call("thumbnail", Thumbnail(image=name, size=1024))
-            self._kept[name] = await asyncio.to_thread(_decode, answer["data"])
+            self._kept[name] = await Decoded.of(answer["data"])
         return self._kept[name]
 
     async def close(self) -> None:
         """Keep the neighbours: they are looked at next."""
-
-
-def _decode(data: str) -> Image:
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(base64.b64decode(data)), formats=("JPEG", "PNG", "WEBP"))
-    return image.convert("RGB")
-
-
-class _Decoded:
-    """A decoded picture, fitted by the library that decoded it."""
-
-    def __init__(self, image: Image) -> None:
-        self._image = image
-
-    async def fitted(self, width: int, height: int) -> Pixels:
-        return await asyncio.to_thread(self._fit, width, height)
-
-    def _fit(self, width: int, height: int) -> Pixels:
-        from PIL import Image
-
-        scale = min(width / self._image.width, height / self._image.height)
-        size = (max(1, round(self._image.width * scale)), max(1, round(self._image.height * scale)))
-        fitted = self._image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return Pixels(width=size[0], height=size[1], rgb=fitted.tobytes())
 
 
 # Pictures of others -------------------------------------------------------------------------------
@@ -518,9 +492,9 @@ class Granted:
     def row(self) -> Row | None:
         """Return nothing: it is somebody else's."""
 
-    async def facts(self) -> str:
+    async def facts(self) -> Content:
         """Return what may be done with it, and what stands against it."""
-        return granted_facts(self._capability, self._image)
+        return Content(granted_facts(self._capability, self._image))
 
     async def gone(self) -> str:
         """Return why it may not be looked at any more; the node has dropped its pixels."""
@@ -544,7 +518,8 @@ class Granted:
     async def picture(self, screen: ViewerScreen, *, asked: bool) -> Picture | None:
         """Open the picture once asked: asks back where that spends one of a few."""
         if not asked:
-            screen.cover(f"{await self.facts()}\n\nNot opened yet. Press Enter to open it.")
+            facts = granted_facts(self._capability, self._image)
+            screen.cover(f"{facts}\n\nNot opened yet. Press Enter to open it.")
             return None
         left = int(self._image["opens_left"])
         if left <= _FEW and not await screen.confirm(
@@ -554,13 +529,14 @@ class Granted:
             screen.say("not opened: Enter opens it")
             return None
         factor = await ask_phrase(screen) if self._capability["factor"] else None
+        screen.say(f"asking {self._capability['issuer']} for the key …")
         opened = await self._gateway.call(
             "open",
             Open(capability=self._capability["id"], image=self._image["id"], factor=factor),
         )
         self._open_id = opened["open_id"]
         self._left = self._image["opens_left"] = opened["opens_left"]
-        screen.run_worker(self._prefetch(), group="prefetch", exclusive=True)
+        screen.run_worker(self._prefetch, group="prefetch", exclusive=True)
         return _Opened(self._gateway, opened["open_id"])
 
     async def _prefetch(self) -> None:

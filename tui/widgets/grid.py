@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final, Protocol
 
 from rich.segment import Segment
@@ -19,8 +20,9 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
+from tui.pictures.kitty import on_paper
 from tui.pictures.strips import Box, Lines
-from tui.text import fit
+from tui.text import fit, fit_ends
 from tui.widgets.pages import Row
 from tui.widgets.rows import MOVING, Failed, Listing
 
@@ -32,21 +34,40 @@ _KEPT: Final = 200
 """Drawn thumbnails kept, of some 100 kB each; more only where more are seen at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class CellSize:
-    """Size of one cell of the grid, its two lines of text included."""
+SIZES: Final = (15, 24, 38)
+"""Columns of a small, a medium and a large cell, at least: cells share the width evenly."""
+_MEDIUM_FROM: Final = 120
+"""Columns of a grid from which cells are medium at first."""
+_WIDE: Final = 20
+"""Columns of a cell from which two stand free on its left, not one."""
+_TEXT: Final = 2
+"""Lines of text under a picture."""
 
-    name: str
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the grid: signs stand on its left, its last line is free."""
+
     columns: int
     rows: int
-
-    @property
-    def box(self) -> Box:
-        """Room for the picture: a column is left free on the right."""
-        return Box(self.columns - 1, self.rows - 2)
+    gutter: int
+    box: Box
+    """Room for the picture."""
 
 
-SIZES: Final = (CellSize("small", 16, 7), CellSize("medium", 24, 10), CellSize("large", 38, 15))
+@lru_cache(maxsize=64)
+def cell_of(least: int, width: int, height: int) -> Cell:
+    """Return the cell that shares a width evenly; its picture leaves room for the text."""
+    columns = max(1, width // max(1, width // least))
+    gutter = 2 if columns >= _WIDE else 1
+    room = max(1, columns - gutter)
+    # A line is as high as two columns are wide, a picture mostly three to two.
+    box = Box(room, max(1, min(round(room / 3), height - _TEXT)))
+    return Cell(columns, box.rows + _TEXT + 1, gutter, box)
+
+
+Words = Sequence[tuple[str, str]]
+"""Text and which of ``dim``, ``ok``, ``warn``, ``bad`` it is drawn as."""
 
 
 class Thumbnails(Protocol):
@@ -74,6 +95,8 @@ class Grid(Listing):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "grid--plain",
         "grid--dim",
+        "grid--ok",
+        "grid--warn",
         "grid--cursor",
         "grid--cursor-blurred",
         "grid--marked",
@@ -81,14 +104,21 @@ class Grid(Listing):
         "grid--bad",
     }
     DEFAULT_CSS = """
-    Grid { background: $background; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+    Grid {
+        background: $background; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0;
+        scrollbar-gutter: stable;
+    }
     Grid > .grid--plain { color: $foreground; background: $background; }
-    Grid > .grid--dim { color: $foreground 60%; background: $background; }
+    Grid > .grid--dim { color: $dim; background: $background; }
+    Grid > .grid--ok { color: $success; background: $background; }
+    Grid > .grid--warn { color: $warning; background: $background; }
     Grid > .grid--cursor { color: $background; background: $primary; text-style: bold; }
-    Grid > .grid--cursor-blurred { color: $foreground; background: $panel; }
+    Grid > .grid--cursor-blurred { color: $foreground; background: $select; }
+    Grid:ansi > .grid--cursor { color: ansi_default; background: ansi_default;
+                                text-style: bold reverse; }
     Grid > .grid--marked { color: $accent; text-style: bold; }
-    Grid > .grid--flat { color: $foreground 30%; background: $surface; }
-    Grid > .grid--bad { color: $warning; background: $background; }
+    Grid > .grid--flat { color: $dim; background: $surface; }
+    Grid > .grid--bad { color: $error; background: $background; text-style: bold; }
     """
 
     def __init__(
@@ -97,16 +127,21 @@ class Grid(Listing):
         key: Callable[[Row], Hashable],
         thumbnails: Thumbnails,
         name_of: Callable[[Row], str],
-        words_of: Callable[[Row], str],
+        words_of: Callable[[Row, int], Words],
         id: str | None = None,  # noqa: A002  the framework's name
     ) -> None:
         super().__init__(key=key, id=id)
         self._thumbnails = thumbnails
         self._name_of = name_of
         self._words_of = words_of
-        self._zoom = 0
-        self._drawn: OrderedDict[tuple[Hashable, int], Lines | None] = OrderedDict()
-        """(key, size) to a thumbnail; None: there is none."""
+        self._zoom: int | None = None
+        """The size that a person has chosen; before, it follows the width."""
+        self._cell = cell_of(SIZES[0], SIZES[0], 1)
+        self._columns = 1
+        self._margin = 0
+        """Columns left free on the left: half of what no cell takes."""
+        self._drawn: OrderedDict[tuple[Hashable, Box], Lines | None] = OrderedDict()
+        """(key, room) to a thumbnail; None: there is none."""
         self._wanted = False
         """A thumbnail that is seen was asked for and has not come."""
         self._gaps = False
@@ -121,19 +156,30 @@ class Grid(Listing):
     # Layout ---------------------------------------------------------------------------------------
 
     @property
-    def cell(self) -> CellSize:
-        """The size of a cell now: the largest that leaves room for it."""
-        return SIZES[self._zoom]
+    def cell(self) -> Cell:
+        """The size of a cell now."""
+        return self._cell
+
+    @property
+    def zoom(self) -> int:
+        """Which of the sizes: the one that was chosen, else the one that fits the width."""
+        if self._zoom is not None:
+            return self._zoom
+        return 1 if self.scrollable_content_region.width >= _MEDIUM_FROM else 0
 
     @property
     def columns(self) -> int:
         """Cells beside each other."""
-        return max(1, self.scrollable_content_region.width // self.cell.columns)
+        return self._columns
 
     def lay_out(self) -> None:
-        """Set the virtual size for as many pictures as there are."""
-        lines = -(-self.total // self.columns) * self.cell.rows
-        self.virtual_size = Size(self.scrollable_content_region.width, lines)
+        """Share the width among cells; set the virtual size for as many as there are."""
+        width = self.scrollable_content_region.width
+        self._cell = cell_of(SIZES[self.zoom], width, self.lines_seen)
+        self._columns = max(1, width // self._cell.columns)
+        self._margin = (width - self._columns * self._cell.columns) // 2
+        lines = -(-self.total // self._columns) * self._cell.rows
+        self.virtual_size = Size(width, lines)
 
     def lines_of(self, index: int) -> tuple[int, int]:
         """Return the first line of a picture's cell and its height."""
@@ -146,10 +192,10 @@ class Grid(Listing):
 
     def redraw(self, index: int) -> None:
         """Draw a cell's two lines of text again: the picture does not show the cursor."""
-        first, height = self.lines_of(index)
-        left = index % self.columns * self.cell.columns
-        top = first + height - 2 - round(self.scroll_y)
-        self.refresh(Region(left, top, self.cell.columns, 2))
+        cell = self._cell
+        left = self._margin + index % self._columns * cell.columns
+        top = self.lines_of(index)[0] + cell.box.rows - round(self.scroll_y)
+        self.refresh(Region(left, top, cell.columns, _TEXT))
 
     def action_move_row(self, by: int) -> None:
         """Move the cursor by rows of cells; it stays in its column where there is one."""
@@ -163,8 +209,8 @@ class Grid(Listing):
 
     def action_size(self, by: int) -> None:
         """Draw thumbnails larger or smaller."""
-        wanted = min(max(0, self._zoom + by), len(SIZES) - 1)
-        if wanted != self._zoom:
+        wanted = min(max(0, self.zoom + by), len(SIZES) - 1)
+        if wanted != self.zoom:
             self._zoom = wanted
             self.lay_out()
             self.show_cursor()
@@ -204,7 +250,7 @@ class Grid(Listing):
 
     def _thumbnail(self, row: Row) -> tuple[bool, Lines | None]:
         """Return whether a thumbnail has come, and it; what has not is asked for."""
-        name = (self.pages.key(row), self._zoom)
+        name = (self.pages.key(row), self._cell.box)
         if name in self._drawn:
             self._drawn.move_to_end(name)
             return True, self._drawn[name]
@@ -240,21 +286,22 @@ class Grid(Listing):
     async def _draw(self, rows: list[Row]) -> None:
         if not rows:
             return
-        zoom, generation = self._zoom, self._generation
-        found = await self._thumbnails.drawn(rows, self.cell.box)
+        box, generation = self._cell.box, self._generation
+        found = await self._thumbnails.drawn(rows, box)
         if generation != self._generation:
             for lines in found.values():
                 self._thumbnails.drop(lines)
             return
         for row in rows:
             name = self.pages.key(row)
-            self._drawn[name, zoom] = found.get(name)
+            self._drawn[name, box] = found.get(name)
         while len(self._drawn) > max(_KEPT, _SCREENS_KEPT * self._count_seen):
             _, gone = self._drawn.popitem(last=False)
             self._thumbnails.drop(gone)
 
     def _missing(self, rows: list[Row]) -> list[Row]:
-        return [row for row in rows if (self.pages.key(row), self._zoom) not in self._drawn]
+        box = self._cell.box
+        return [row for row in rows if (self.pages.key(row), box) not in self._drawn]
 
     def _ahead(self) -> list[Row]:
         """Return the rows of the next page in the direction of the last one."""
@@ -295,7 +342,7 @@ class Grid(Listing):
         width = self.scrollable_content_region.width
         plain = self.get_component_rich_style("grid--plain")
         line, inside = divmod(y + round(self.scroll_y), self.cell.rows)
-        strips = []
+        strips = [Strip([Segment(" " * self._margin, plain)], self._margin)]
         for column in range(self.columns):
             index = line * self.columns + column
             if index >= self.total:
@@ -304,33 +351,43 @@ class Grid(Listing):
         return Strip.join(strips).adjust_cell_length(width, plain)
 
     def _cell_line(self, index: int, inside: int, plain: Style) -> Strip:
-        width = self.cell.columns
+        width = self._cell.columns
+        text = inside - self._cell.box.rows
+        if text >= _TEXT:
+            return Strip([Segment(" " * width, plain)], width)
         row = self.pages.row(index)
         if row is None:
             self._gaps = True
-            return Strip([Segment(fit("…" if inside == 0 else "", width), plain)], width)
-        text = inside - self.cell.box.rows
+            sign = "…" if inside == 0 else ""
+            return Strip([Segment(fit(" " * self._cell.gutter + sign, width), plain)], width)
         if text < 0:
             return self._picture_line(row, inside, width, plain)
-        if text == 0:
-            return self._name_line(row, width, index == self.cursor, plain)
-        style = self.get_component_rich_style("grid--dim")
-        return Strip([Segment(fit(f" {self._words_of(row)}", width - 1) + " ", style)], width)
+        return self._text_line(row, text, index == self.cursor, plain)
 
-    def _name_line(self, row: Row, width: int, cursor: bool, plain: Style) -> Strip:
+    def _text_line(self, row: Row, line: int, cursor: bool, plain: Style) -> Strip:
+        """Draw the name, or what is told below it; signs of cursor and mark on the left."""
+        width, gutter = self._cell.box.columns, self._cell.gutter
         marked = self.pages.is_marked(row)
-        style = plain
+        mark = plain + self.get_component_rich_style("grid--marked", partial=True)
+        sign = "•" if marked and line == 0 else ("▌" if cursor else " ")
+        head = Segment(sign.ljust(gutter), mark)
+        over = None
         if cursor:
             focused = "grid--cursor" if self.has_focus else "grid--cursor-blurred"
-            style = self.get_component_rich_style(focused)
-        elif marked:
-            style = plain + self.get_component_rich_style("grid--marked", partial=True)
-        sign = "•" if marked else ("▸" if cursor else " ")
-        name = fit(f"{sign}{self._name_of(row)}", width - 1)
-        return Strip([Segment(name, style), Segment(" ", plain)], width)
+            over = self.get_component_rich_style(focused)
+        if line == 0:
+            style = over or (mark if marked else plain)
+            return Strip(
+                [head, Segment(fit_ends(self._name_of(row), width), style)], gutter + width
+            )
+        told = [
+            Segment(text, over or self.get_component_rich_style(f"grid--{name}"))
+            for text, name in self._words_of(row, width)
+        ]
+        return Strip([head, *told]).adjust_cell_length(gutter + width, over or plain)
 
     def _picture_line(self, row: Row, inside: int, width: int, plain: Style) -> Strip:
-        box = self.cell.box
+        box, gutter = self._cell.box, self._cell.gutter
         if not self._covered:
             come, lines = self._thumbnail(row)
             if come and lines is None:
@@ -339,26 +396,26 @@ class Grid(Listing):
                 above = (box.rows - len(lines.strips)) // 2
                 if not above <= inside < above + len(lines.strips):
                     return Strip([Segment(" " * width, plain)], width)
-                left = (box.columns - lines.columns) // 2
+                left = gutter + (box.columns - lines.columns) // 2
                 right = width - left - lines.columns
                 return Strip(
                     [
-                        *([Segment(" " * left, plain)] if left else ()),
-                        *lines.strips[inside - above],
-                        Segment(" " * right, plain),
+                        Segment(" " * left, plain),
+                        *on_paper(lines, inside - above, plain),
+                        *([Segment(" " * right, plain)] if right else ()),
                     ],
                     width,
                 )
         flat = self.get_component_rich_style("grid--flat")
-        return Strip([Segment(" " * box.columns, flat), Segment(" ", plain)], width)
+        return Strip([Segment(" " * gutter, plain), Segment(" " * box.columns, flat)], width)
 
     # Pointer --------------------------------------------------------------------------------------
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on a picture; a second click opens it."""
-        column = event.x // self.cell.columns
+        column = (event.x - self._margin) // self.cell.columns
         index = (event.y + round(self.scroll_y)) // self.cell.rows * self.columns + column
-        if column >= self.columns or index >= self.total:
+        if not 0 <= column < self.columns or index >= self.total:
             return
         if index == self.cursor and event.chain > 1:
             self.action_choose()

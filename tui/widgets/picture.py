@@ -17,9 +17,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.pictures.kitty import on_paper
 from tui.pictures.painter import Painter
 from tui.pictures.strips import Box, Lines
-from tui.window import MOST_PIXELS, Window, why_none
 
 ZOOMS: Final = (1, 1.5, 2, 3, 4, 6, 8)
 _PAN: Final = 0.2
@@ -48,7 +48,6 @@ class PictureView(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "zoom(1)", "closer", show=False, id="picture.closer"),
         Binding("minus", "zoom(-1)", "farther", show=False, id="picture.farther"),
-        Binding("o", "window", "in a window", show=False, id="picture.window"),
         Binding("0", "zoom(0)", "whole", show=False, id="picture.whole"),
         Binding("left,h", "pan(-1,0)", "left", show=False, id="picture.left"),
         Binding("right,l", "pan(1,0)", "right", show=False, id="picture.right"),
@@ -82,15 +81,13 @@ class PictureView(Widget, can_focus=True):
         self._fitted: tuple[int, int, Pixels] | None = None
         """Box that the kept pixels were fitted into, and they."""
         self._lines: Lines | None = None
-        self._window = Window()
         self._drawing: asyncio.Task[None] | None = None
         self._again = False
 
     # What is shown --------------------------------------------------------------------------------
 
     def show(self, picture: Picture | None, words: str = "") -> None:
-        """Show a picture whole, or words where there is none; a window of the last one closes."""
-        self._window.kill()
+        """Show a picture whole, or words where there is none."""
         self._picture = picture
         self._words = words
         self._zoom = 0
@@ -127,29 +124,6 @@ class PictureView(Widget, can_focus=True):
                 min(1.0, max(0.0, top + down * step * 2)),
             )
             self._draw_soon()
-
-    async def action_window(self) -> None:
-        """Show the picture in a window of its own where there is a display, or close that."""
-        if self._window.is_open:
-            await self._window.close()
-            return
-        picture = self._picture
-        if picture is None:
-            return
-        if reason := why_none():
-            self.notify(reason, severity="warning", markup=False)
-            return
-        try:
-            pixels = await picture.fitted(*MOST_PIXELS)
-            if picture is self._picture:
-                await self._window.show(pixels.rgb, pixels.width, pixels.height)
-        except Exception as error:  # noqa: BLE001  the screen says what went wrong
-            self._window.kill()
-            self.notify(f"no window: {error}", severity="warning", markup=False)
-            return
-        if picture is not self._picture:
-            # Meanwhile it was closed, locked or revoked.
-            self._window.kill()
 
     # Drawing --------------------------------------------------------------------------------------
 
@@ -223,7 +197,7 @@ class PictureView(Widget, can_focus=True):
         return Strip(
             [
                 Segment(" " * left, plain),
-                *lines.strips[y - above],
+                *on_paper(lines, y - above, plain),
                 Segment(" " * right, plain),
             ]
         )
@@ -235,7 +209,6 @@ class PictureView(Widget, can_focus=True):
 
     def on_unmount(self) -> None:
         """Hold nothing of the picture."""
-        self._window.kill()
         self._picture = None
         self._fitted = None
         self._put(None)

@@ -21,7 +21,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.text import fit
+from tui.text import fit, fit_ends
 from tui.widgets.pages import Pages, Row, RowSource
 
 MOVING: Final[tuple[BindingType, ...]] = (
@@ -182,7 +182,8 @@ class Listing(ScrollView, can_focus=True):
         if first < top:
             self.scroll_to(y=first, animate=False)
         elif first + count > top + height:
-            self.scroll_to(y=first + count - height, animate=False)
+            # Of what is higher than all there is to see, the top is seen.
+            self.scroll_to(y=min(first, first + count - height), animate=False)
 
     @property
     def lines_seen(self) -> int:
@@ -261,6 +262,11 @@ class Listing(ScrollView, can_focus=True):
         self.redraw(self.cursor)
 
 
+_NARROW: Final = 60
+_WIDE: Final = 150
+"""Cells of a list below and from which columns have other widths."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One column of a list."""
@@ -273,6 +279,18 @@ class Column:
     """Which of ``ok``, ``warn``, ``bad``, ``dim`` a row's text is drawn as, or empty."""
     least: int = 0
     """Shown only where the list is at least so many cells wide."""
+    ends: bool = False
+    """What is cut of one name is its middle: names differ at their ends."""
+    narrow: int = 0
+    """Its width in a list of a small terminal, where that is another."""
+    wide: int = 0
+    """Its width in a list of a large terminal, where that is another."""
+
+    def cells(self, width: int) -> int:
+        """Return its width in a list so wide; 0 shares what is left."""
+        if width < _NARROW:
+            return self.narrow or self.width
+        return self.wide or self.width if width >= _WIDE else self.width
 
 
 class Rows(Listing):
@@ -295,16 +313,21 @@ class Rows(Listing):
         "rows--dim",
     }
     DEFAULT_CSS = """
-    Rows { background: $background; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+    Rows {
+        background: $background; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0;
+        scrollbar-gutter: stable;
+    }
     Rows > .rows--plain { color: $foreground; background: $background; }
     Rows > .rows--title { color: $secondary; background: $surface; text-style: bold; }
-    Rows > .rows--cursor { background: $primary 40%; text-style: bold; }
-    Rows > .rows--cursor-blurred { background: $panel; }
+    Rows > .rows--cursor { color: $foreground; background: $select; text-style: bold; }
+    Rows > .rows--cursor-blurred { color: $foreground; background: $panel; }
+    Rows:ansi > .rows--cursor { color: ansi_default; background: ansi_default;
+                                text-style: bold reverse; }
     Rows > .rows--marked { color: $accent; }
     Rows > .rows--ok { color: $success; }
     Rows > .rows--warn { color: $warning; }
     Rows > .rows--bad { color: $error; text-style: bold; }
-    Rows > .rows--dim { color: $foreground 60%; }
+    Rows > .rows--dim { color: $dim; }
     """
 
     def __init__(
@@ -376,16 +399,18 @@ class Rows(Listing):
             if row is not None and column.style is not None and (name := column.style(row)):
                 own += self.get_component_rich_style(f"rows--{name}", partial=True)
             text = column.title if row is None else column.text(row)
-            segments.append(Segment(fit(text, cells) + " ", own + over))
+            both_ends = column.ends and ", " not in text
+            fitted = fit_ends(text, cells) if both_ends else fit(text, cells)
+            segments.append(Segment(fitted + " ", own + over))
         return Strip(segments).adjust_cell_length(width, style + over)
 
     def _widths(self, width: int) -> list[tuple[Column, int]]:
         shown = [one for one in self._columns if width >= one.least]
-        left = max(0, width - 2 - sum(one.width + 1 for one in shown))
-        flexible = sum(1 for one in shown if not one.width)
+        left = max(0, width - 2 - sum(one.cells(width) + 1 for one in shown))
+        flexible = sum(1 for one in shown if not one.cells(width))
         widths = []
         for one in shown:
-            cells = one.width
+            cells = one.cells(width)
             if not cells:
                 cells = left // flexible
                 left, flexible = left - cells, flexible - 1
