@@ -57,7 +57,8 @@ def main() -> None:
         files = picture_files(folder / "pictures", 30, (1200, 800))
         with people(folder, "anna", "ben", "carla") as (anna, ben, _carla):
             anna.do("import", *map(str, files[:18]), "--album", "Coast", "--tag", "landscape")
-            anna.do("import", *map(str, files[18:]), "--album", "Winter", "--tag", "landscape")
+            winter = ("--album", "Winter", "--tag", "landscape", "--classification", "confidential")
+            anna.do("import", *map(str, files[18:]), *winter)
             anna.do("share", files[29].name, files[27].name, "--to", ben.name, "--for", "48h")
             with screen(anna) as shown:
                 shown.until("30 pictures")

@@ -21,13 +21,13 @@ from rich.style import Style
 from node.cli.picture import Blocks, Depth, cells
 from node.imaging.made import made_pictures
 from tests.e2e.people import Cli
-from tests.support import ROOT
 from tests.tui.support import LARGE, opened
-from tests.tui.terminals import Terminal, environment_of, until
+from tests.tui.terminals import environment_of, terminal, until
 from tui.pictures import kitty
 from tui.pictures.painter import Painter
 from tui.pictures.strips import Box, Lines, decoded, pixel_strips
 from tui.pictures.terminal import (
+    SETTING,
     Pictures,
     ask_name,
     depth_of,
@@ -365,35 +365,6 @@ def test_cells_that_are_full_are_left_as_they_are() -> None:
     assert kitty.on_paper(lines, 1, Style.parse("red on blue")) is lines.strips[1]
 
 
-def test_what_ends_leaves_no_picture_on_the_screen_that_it_drew_on(
-    alice: Cli, tmp_path: Path
-) -> None:
-    more = {
-        "SAFELIGHT_HOME": str(alice.home),
-        "SAFELIGHT_PASSPHRASE_FILE": str(alice.passphrase_file),
-        "PYTHONPATH": str(ROOT),
-        "SAFELIGHT_PICTURES": "kitty",
-    }
-    terminal = Terminal(environment=environment_of(tmp_path, more), size=LARGE)
-    try:
-        terminal.until("12 pictures")
-        until(
-            lambda: len(set(PLACED.findall(terminal.written))) == 12,
-            lambda: terminal.text[-2_000:],
-            seconds=60,
-        )
-        terminal.quiet()
-        terminal.send("q")
-        assert terminal.ended() == 0
-    finally:
-        terminal.close()
-    # A terminal has two screens, and pictures for each: what follows is of the other.
-    drawn, left, _ = terminal.written.partition(b"\x1b[?1049l")
-    assert left
-    assert set(PLACED.findall(drawn)) == set(DROPPED.findall(drawn))
-    assert not PLACED.search(terminal.written[len(drawn) :])
-
-
 def test_through_a_multiplexer_what_it_would_take_is_wrapped() -> None:
     sent, held = sent_by(inside=True)
     lines = held.place(bytes(300), 10, 10, Box(2, 2))
@@ -431,6 +402,42 @@ async def test_the_terminal_holds_only_what_the_grid_holds(alice: Cli) -> None:
     placed = set(re.findall(r"a=T,[^;]*i=(\d+)", everything))
     assert placed == set(re.findall(r"a=d,d=I,q=2,i=(\d+)", everything))
     assert not re.search(r"[_,]t=[fts]", everything)
+
+
+@pytest.mark.parametrize("leaves", ["L", "q"])
+def test_what_a_terminal_was_sent_is_taken_back_when_it_is_locked_or_left(
+    alice: Cli, tmp_path: Path, leaves: str
+) -> None:
+    environment = environment_of(
+        tmp_path,
+        {
+            "SAFELIGHT_HOME": str(alice.home),
+            "SAFELIGHT_PASSPHRASE_FILE": str(alice.passphrase_file),
+            SETTING: "kitty",
+        },
+    )
+
+    def numbers(pattern: re.Pattern[bytes]) -> set[bytes]:
+        return set(pattern.findall(one.written))
+
+    with terminal(environment=environment, size=(80, 24)) as one:
+        try:
+            one.until("12 pictures")
+            until(lambda: len(numbers(PLACED)) >= 12, lambda: one.text, seconds=60)
+            one.quiet()
+            in_grid = numbers(PLACED)
+            one.send("\r")
+            until(lambda: numbers(PLACED) - in_grid, lambda: one.text, seconds=60)
+            one.quiet()
+            one.send("L" if leaves == "L" else "qq")
+            until(lambda: numbers(PLACED) == numbers(DROPPED), lambda: one.text, seconds=60)
+            if leaves == "q":
+                assert one.ended() == 0
+                # A terminal keeps pictures of each of its screens: they go before that screen does.
+                assert one.written.rindex(b"a=d,d=I") < one.written.rindex(b"\x1b[?1049l")
+        finally:
+            if leaves == "L":
+                alice.do("unlock")
 
 
 def test_lines_of_a_picture_are_cut_only_between_cells() -> None:

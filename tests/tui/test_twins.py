@@ -17,6 +17,7 @@ from textual.dom import DOMNode
 
 import tui
 from node.cli.main import cli
+from tests.e2e.people import Cli
 from tui.keymap import NEVER
 from tui.screens import table
 
@@ -154,3 +155,25 @@ def test_every_key_can_be_chosen_otherwise_and_none_is_a_multiplexers() -> None:
     assert set(bindings()) == table.binding_ids()
     for name, one in bindings().items():
         assert not NEVER & {key.strip() for key in one.key.split(",")}, name
+
+
+def test_what_the_library_filters_by_the_command_does_too(pair: tuple[Cli, Cli]) -> None:
+    alice, bob = pair
+    (shared, *others) = [one["id"] for one in alice.do("images")]
+    alice.do("share", shared, "--to", bob.name, "--for", "1h")
+    alice.do("classify", others[0], "--as", "restricted")
+
+    def found(*options: str) -> list[str]:
+        return [one["id"] for one in alice.do("images", *options)]
+
+    assert found("--person", bob.name) == found("--status", "shared") == [shared]
+    assert found("--status", "expiring") == [shared]
+    assert set(found("--status", "unshared")) == set(others)
+    assert found("--classification", "restricted") == [others[0]]
+    assert found("--classification", "restricted", "--person", bob.name) == []
+    assert len(found("--classification", "internal", "--limit", "3")) == 3
+    assert alice.refused("images", "--person", "nobody")[0] == 7
+    # The JSON is the same whatever was asked.
+    assert alice.do("images", "--person", bob.name) == [
+        one for one in alice.do("images", "--limit", "50") if one["id"] == shared
+    ]

@@ -6,7 +6,9 @@ Never here: the slots' format (``node.vault.keyslots``).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from node.vault.checks.problem import Problem, index_problem, read_index, reason
 from node.vault.errors import VaultError
@@ -17,6 +19,10 @@ from node.vault.records import Connection, get_meta, stored
 from node.vault.records.grants import live_slots
 from node.vault.vault import GENERATION_META
 from protocol.errors import SafelightError
+
+_PAUSES_S: Final = (0.0, 0.05, 0.3)
+"""Before each further look where something seems wrong: what is being issued or ended just now is
+not for long, and a secret is overwritten and synced a moment after its capability has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,12 @@ class _Expected:
 def check_keyslots(home: Home, keys: VaultKeys) -> list[Problem]:
     """Authenticate every keyslot, and compare each with its capability."""
     problems = _look_once(home, keys)
-    # A capability that is being issued or ended just now is not wrong twice.
-    again = set(_look_once(home, keys)) if problems else set()
-    return [problem for problem in problems if problem in again]
+    for pause in _PAUSES_S:
+        if problems:
+            time.sleep(pause)
+            again = set(_look_once(home, keys))
+            problems = [problem for problem in problems if problem in again]
+    return problems
 
 
 def _look_once(home: Home, keys: VaultKeys) -> list[Problem]:

@@ -143,6 +143,13 @@ async def test_a_damaged_index_is_a_list_of_problems_not_a_crash(closed: Closed)
     assert await closed.problems() == []
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once: nothing goes on beside, and there are many looks."""
+    monkeypatch.setattr("node.vault.checks.keyslots._PAUSES_S", (0.0,))
+
+
+@pytest.mark.usefixtures("hasty")
 async def test_a_flip_in_every_keyslot_is_found(closed: Closed) -> None:
     path = closed.home.keyslots
     sectors = path.stat().st_size // SLOT_BYTES
@@ -157,6 +164,7 @@ async def test_a_flip_in_every_keyslot_is_found(closed: Closed) -> None:
         flip(path, offset)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_every_flipped_byte_of_a_live_keyslot_names_its_pictures(closed: Closed) -> None:
     start = (closed.filled.slot + 1) * SLOT_BYTES
     for offset in range(start, start + SLOT_BYTES, 16):
