@@ -46,12 +46,13 @@ def run(arguments: list[str]) -> int:
 
 def _ask_terminal() -> Callable[[], str]:
     """Begin to ask the terminal for its name while the program loads; return how to get it."""
-    from tui.pictures.terminal import ask_name, is_known
+    from tui.pictures.terminal import ask_name, is_known, patience_with
 
     if is_known(os.environ):
         return str
     names: list[str] = []
-    asking = threading.Thread(target=lambda: names.append(ask_name(sys.stdin.fileno())))
+    patience_s = patience_with(os.environ)
+    asking = threading.Thread(target=lambda: names.append(ask_name(sys.stdin.fileno(), patience_s)))
     asking.start()
 
     def answer() -> str:

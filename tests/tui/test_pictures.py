@@ -33,6 +33,7 @@ from tui.pictures.terminal import (
     depth_of,
     has_true_colours,
     is_known,
+    patience_with,
     pictures_of,
 )
 from tui.screens.doctor import terminal_checks
@@ -111,6 +112,7 @@ def test_a_terminal_is_asked_only_where_nothing_else_tells() -> None:
     # These say by themselves whether they have pixels.
     assert not is_known({"TERM": "xterm-kitty", "KITTY_WINDOW_ID": "1"})
     assert not is_known({"TERM": "xterm-ghostty"})
+    assert patience_with({"TERM": "xterm-kitty"}) > patience_with({"TERM": "xterm-256color"})
 
 
 def test_a_terminal_that_draws_all_colours_has_them_though_nothing_else_says_so() -> None:

@@ -30,9 +30,11 @@ COLOURS: Final = "SAFELIGHT_COLOURS"
 TRUE_COLOURS: Final = {"COLORTERM": "truecolor"}
 """The environment of a terminal that has them."""
 
-_PATIENCE_S: Final = 0.3
-"""A terminal that has just begun, or is at the far end of a slow line, answers within this. The
-program takes about as long to load, so that one that never answers costs nothing."""
+_PATIENCE_S: Final = 0.15
+"""The program takes longer to load, so that a terminal that never answers costs nothing."""
+_KITTY_PATIENCE_S: Final = 0.3
+"""One that seems to be kitty or Ghostty answers, be it that it has just begun, or is at the far end
+of a slow line."""
 
 _QUESTION: Final = b"\x1b[>0q\x1b[c"
 _NAME: Final = re.compile(rb"\x1bP>\|([ -~]{1,64}?)\x1b\\")
@@ -117,8 +119,14 @@ def has_true_colours(answered: str) -> bool:
     return _named(answered) is not None
 
 
-def ask_name(terminal: int) -> str:
-    """Ask the terminal of a file descriptor for its name; empty where it does not tell.
+def patience_with(environment: Mapping[str, str]) -> float:
+    """Return how many seconds a terminal's answer is waited for."""
+    seems_kitty = _of_environment(environment) is Pictures.KITTY
+    return _KITTY_PATIENCE_S if seems_kitty else _PATIENCE_S
+
+
+def ask_name(terminal: int, patience_s: float = _PATIENCE_S) -> str:
+    """Ask the terminal of a file descriptor for its name; empty where it does not tell in time.
 
     What is typed meanwhile is lost, so this is short, and comes before the first paint.
     """
@@ -134,7 +142,7 @@ def ask_name(terminal: int) -> str:
         tty.setcbreak(terminal)
         os.write(terminal, _QUESTION)
         while not _END.search(answer) and len(answer) < 1024:
-            ready, _, _ = select.select([terminal], [], [], _PATIENCE_S)
+            ready, _, _ = select.select([terminal], [], [], patience_s)
             piece = os.read(terminal, 1024) if ready else b""
             if not piece:
                 break
