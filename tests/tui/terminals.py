@@ -53,6 +53,23 @@ def until(condition: Callable[[], object], shown: Callable[[], str], *, seconds:
         time.sleep(0.05)
 
 
+@contextmanager
+def display(told: Path, size: str = "800x600") -> Iterator[str]:
+    """Hold an X server without a screen; give its name. ``told`` is a file for its number."""
+    with (
+        told.open("w") as out,
+        subprocess.Popen(
+            ["Xvfb", "-displayfd", "1", "-screen", "0", f"{size}x24", "-nolisten", "tcp"],
+            stdout=out, stderr=subprocess.DEVNULL,
+        ) as server,
+    ):  # fmt: skip
+        try:
+            until(lambda: told.read_text().endswith("\n"), told.read_text, seconds=60)
+            yield f":{told.read_text().strip()}"
+        finally:
+            server.terminate()
+
+
 class Terminal:
     """A process on a pseudo-terminal of its own; every byte that it writes is kept."""
 

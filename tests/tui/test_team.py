@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from PIL import ImageGrab
 from tests.e2e import people as e2e
 from tests.e2e.people import Cli
 from tests.tui.support import LARGE, Screen, opened
+from tests.tui.terminals import display
 from tui.screens.dialog import Ask
 from tui.screens.team import TeamScreen
 from tui.screens.viewer import ViewerScreen
@@ -94,38 +93,23 @@ async def test_o_shows_the_pixels_in_a_window_and_leaving_the_viewer_closes_it(
     alice: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("tkinter")
-    told = tmp_path / "display"
-    with (
-        told.open("w") as out,
-        subprocess.Popen(
-            ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"],
-            stdout=out, stderr=subprocess.DEVNULL,
-        ) as server,
-    ):  # fmt: skip
-        try:
-            deadline = time.monotonic() + 60
-            while not told.read_text().strip():
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            display = f":{told.read_text().strip()}"
-            monkeypatch.setenv("DISPLAY", display)
+    with display(tmp_path / "display") as name:
+        monkeypatch.setenv("DISPLAY", name)
 
-            def colours() -> int:
-                seen = ImageGrab.grab(xdisplay=display).convert("RGB").getcolors(1 << 20)
-                return len(seen or ())
+        def colours() -> int:
+            seen = ImageGrab.grab(xdisplay=name).convert("RGB").getcolors(1 << 20)
+            return len(seen or ())
 
-            async with opened(alice, LARGE) as screen:
-                await screen.settled()
-                await screen.press("enter")
-                await screen.until(lambda: isinstance(screen.app.screen, ViewerScreen))
-                await screen.until(lambda: screen.page.query_one(PictureView).drawn)
-                await screen.press("o")
-                await screen.until(lambda: colours() > 50)
-                await screen.press("escape")
-                await screen.until(lambda: not isinstance(screen.app.screen, ViewerScreen))
-                await screen.until(lambda: colours() < 5)
-        finally:
-            server.terminate()
+        async with opened(alice, LARGE) as screen:
+            await screen.settled()
+            await screen.press("enter")
+            await screen.until(lambda: isinstance(screen.app.screen, ViewerScreen))
+            await screen.until(lambda: screen.page.query_one(PictureView).drawn)
+            await screen.press("o")
+            await screen.until(lambda: colours() > 50)
+            await screen.press("escape")
+            await screen.until(lambda: not isinstance(screen.app.screen, ViewerScreen))
+            await screen.until(lambda: colours() < 5)
 
 
 async def test_where_there_is_no_display_o_says_so(
