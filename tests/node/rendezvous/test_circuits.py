@@ -87,7 +87,7 @@ async def test_what_is_sent_before_the_other_end_comes_reaches_it(tmp_path: Path
 
 
 async def test_a_token_admits_once_and_no_other_does(tmp_path: Path) -> None:
-    async with rendezvous(tmp_path) as server:
+    async with rendezvous(tmp_path, settings=limits(circuit_claim_s=600)) as server:
         await claim(server.address, server.claim, "alice", "bob")
         async with attending(server.address, "alice", "bob") as (alice, bob):
             circuit = await alice.ask(Call(key=key_of("bob")), Circuit)

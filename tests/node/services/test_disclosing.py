@@ -165,13 +165,15 @@ async def test_a_share_says_why_a_picture_of_it_stays_not_ready(
     async with team(tmp_path, "alice", "bob") as (alice, bob):
         odd = await imported(alice, odd_picture(), name="odd.png")
         await imported(alice, landscape())
+        # Looked at before the second share, for no copy of it is made yet.
+        await imported(alice, landscape(120), name="beach.jpg")
         (granted,) = await alice.share(["harbour.jpg", odd["id"]], ["bob"], rendition="clean")
 
         async def problems() -> Any:
             return (await alice.node.granted.describe(bytes.fromhex(granted["id"])))["problems"]
 
         (problem,) = await eventually(problems)
-        (again,) = await alice.share(["harbour.jpg", odd["id"]], ["bob"], rendition="clean")
+        (again,) = await alice.share(["beach.jpg", odd["id"]], ["bob"], rendition="clean")
 
         assert (problem["id"], problem["name"]) == (odd["id"], "odd.png")
         assert problem["code"] == "unsupported"
