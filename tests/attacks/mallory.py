@@ -233,7 +233,7 @@ class Mallory:
             handler=self.answer,
             clock=CLOCK,
             entropy=system_entropy,
-            timeout=5,
+            timeout=45,
         )
         self.sessions.append(session)
         if greet:

@@ -313,7 +313,7 @@ async def a_reader_that_wants_no_more_stops_the_writer(make: MakePair) -> None:
             stopped.clear()
             produced = 0
             await way(dialler)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(45):
                 await stopped.wait()
             assert await dialler.request(HELLO) == Done()
 
@@ -337,7 +337,7 @@ async def a_cancelled_request_cancels_its_handler(make: MakePair) -> None:
         asking = asyncio.create_task(dialler.request(FETCH))
         await started.wait()
         asking.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             await stopped.wait()
 
         assert await dialler.request(HELLO) == Done()
@@ -358,7 +358,7 @@ async def cancelled_requests_give_their_places_back(make: MakePair) -> None:
                 one.cancel()
             await asyncio.wait(asking)
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             assert await dialler.request(HELLO) == Done()
 
 
@@ -446,7 +446,7 @@ async def closing_ends_everything_on_both_sides(make: MakePair) -> None:
             await anext(stream)
             await handling.wait()
 
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(45):
                 await close(dialler, listener)  # type: ignore[misc]
                 with pytest.raises(SessionClosedError) as raised:
                     await asking

@@ -208,7 +208,7 @@ async def raw_session(
         handler=answer or done,
         clock=person.clock,
         entropy=system_entropy,
-        timeout=5,
+        timeout=45,
     )
     try:
         yield session

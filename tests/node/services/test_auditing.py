@@ -31,7 +31,7 @@ def follow(person: Person, **filters: Any) -> AsyncIterator[dict[str, Any]]:
 
 
 async def following(stream: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         return await anext(stream)
 
 

@@ -324,7 +324,7 @@ async def test_a_revocation_that_replaces_what_is_on_its_way_arrives(tmp_path: P
             (held,) = await bob.node.inbox.held()
             return bool(held["state"] == "revoked")
 
-        await eventually(seen, seconds=4)
+        await eventually(seen, seconds=20)
 
 
 async def test_what_was_extended_while_its_holder_was_away_arrives_after_its_first_end(
@@ -362,4 +362,4 @@ async def test_a_revocation_does_not_wait_behind_many_amendments(tmp_path: Path)
             states = {one["id"]: str(one["state"]) for one in held}
             return states[revoked["id"]] == "revoked"
 
-        await eventually(seen, seconds=4)
+        await eventually(seen, seconds=20)

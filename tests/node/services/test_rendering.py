@@ -25,7 +25,7 @@ from tests.node.services.team import Person, eventually, team
 async def idle(person: Person) -> None:
     """Wait until the background rendering waits for work."""
     wake: Any = person.node.rendering._wake
-    await until(lambda: wake._waiters, seconds=5)
+    await until(lambda: wake._waiters)
 
 
 async def renditions(person: Person) -> list[tuple[str, bytes]]:
@@ -183,8 +183,8 @@ async def test_renditions_are_made_once_there_is_space_again(
 
         (again,) = await alice.share([images[0]["id"]], ["bob"])
 
-        await eventually(lambda: _all_ready(bob, again["id"]), seconds=8)
-        await eventually(lambda: _all_ready(bob, shared["id"]), seconds=8)
+        await eventually(lambda: _all_ready(bob, again["id"]))
+        await eventually(lambda: _all_ready(bob, shared["id"]))
 
 
 async def _all_ready(person: Person, capability: str) -> bool:

@@ -142,7 +142,7 @@ class RelayEnd:
             await self.on_ring(await self._open(token), session_id, caller)
 
     async def _open(self, token: bytes) -> WebSocketLink:
-        return await dial_circuit("127.0.0.1", self._circuits.port, token, timeout=5)
+        return await dial_circuit("127.0.0.1", self._circuits.port, token, timeout=45)
 
 
 @asynccontextmanager

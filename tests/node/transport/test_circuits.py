@@ -38,8 +38,8 @@ SESSION = bytes(range(16))
 async def two_ends(circuits: Circuits) -> tuple[WebSocketLink, WebSocketLink]:
     one, other, _ = circuits.new_circuit()
     return (
-        await dial_circuit("127.0.0.1", circuits.port, one, timeout=5),
-        await dial_circuit("127.0.0.1", circuits.port, other, timeout=5),
+        await dial_circuit("127.0.0.1", circuits.port, one, timeout=45),
+        await dial_circuit("127.0.0.1", circuits.port, other, timeout=45),
     )
 
 
@@ -134,7 +134,7 @@ async def test_a_rendezvous_that_is_not_there() -> None:
         port = circuits.port
 
     with pytest.raises(UnreachableError, match="connection refused"):
-        await dial_circuit("127.0.0.1", port, bytes(32), timeout=5)
+        await dial_circuit("127.0.0.1", port, bytes(32), timeout=45)
 
 
 async def test_a_circuit_that_is_cut_ends_both_ends() -> None:

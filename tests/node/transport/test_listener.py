@@ -476,7 +476,7 @@ async def test_closing_frees_the_port_and_ends_sessions_and_strangers() -> None:
         session = await dial_listener(listens)
         stranger = await Raw.connect(listens)
         half = await Raw.upgraded(listens)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(45):
         await session.closed.wait()
     await stranger.rest()
     await half.rest()
@@ -497,7 +497,7 @@ async def test_a_broken_callback_ends_its_session_alone(
 
     async with listening(on_session=refuse) as listens:
         session = await dial_listener(listens)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(45):
             await session.closed.wait()
         await session.close()
 
