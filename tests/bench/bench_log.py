@@ -9,7 +9,10 @@ import resource
 import sqlite3
 import tempfile
 import time
+from array import array
+from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -235,13 +238,35 @@ def _entries(count: int) -> list[bytes]:
     ]  # fmt: skip
 
 
-_SHARED: list[bytes] = []
+class _Stored:
+    """Entries in a row, as a file has them.
+
+    A million objects made before the fork would be copied page by page as each is counted.
+    """
+
+    def __init__(self, entries: list[bytes]) -> None:
+        self._data = b"".join(entries)
+        self._ends = array("Q", accumulate(map(len, entries)))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def read(self, indices: range) -> Iterator[bytes]:
+        """Yield entries as objects of this process."""
+        begin = self._ends[indices.start - 1] if indices.start else 0
+        for end in self._ends[indices.start : indices.stop]:
+            yield self._data[begin:end]
+            begin = end
+
+
+_SHARED: list[_Stored] = []
 
 
 def _verify_part(part: tuple[int, int]) -> list[SliceResult]:
+    (stored,) = _SHARED
     return [
-        verify_slice(_SHARED[one.start : one.stop], first=one.start)
-        for number, one in enumerate(plan_slices(len(_SHARED)))
+        verify_slice(stored.read(one), first=one.start)
+        for number, one in enumerate(plan_slices(len(stored)))
         if number % part[1] == part[0]
     ]
 
@@ -253,7 +278,8 @@ def _verification() -> list[dict[str, Any]]:
     for entry in entries:
         tree.append(leaf_hash(entry))
     head = sign_checkpoint(Checkpoint(origin=origin, size=len(entries), root=tree.root()), key)
-    _SHARED[:] = entries
+    _SHARED[:] = [_Stored(entries)]
+    del entries
     rows = []
     for processes in (1, 2):
         with multiprocessing.get_context("fork").Pool(processes) as pool:
