@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from node import dispatch
+from node.cli.version import VERSION
 from node.control.routes import ControlServer, Progress
 from node.control.runtime import socket_path
 from node.control.schema import Doctor, Lock, Params, Unlock
 from node.errors import LockedError, UsageError
 from node.imaging.pool import ImagingPool
 from node.services.context import Context
-from node.services.doctor import core_dumps, decoding
+from node.services.doctor import core_dumps, decoding, running
 from node.services.events import Events
 from node.services.findings import described
 from node.services.whole import whole
@@ -122,6 +123,7 @@ class App:
         self._rendezvous = rendezvous
         """What the command line names, until the vault keeps it."""
         self._clock = SystemClock()
+        self._started_at = self._clock.now()
         self._imaging = ImagingPool()
         self._node: Unlocked | None = None
         self._locked_by_user = asyncio.Event()
@@ -248,9 +250,15 @@ class App:
     async def _doctor(self, *, accept_clock: bool) -> dict[str, Any]:
         if accept_clock:
             await self._unlocked().accept_clock()
-        findings = [decoding(self._imaging.walls), core_dumps()]
-        if self._node is not None and not self._locked_by_user.is_set():
-            findings += await self._node.look_at_health()
+        node = None if self._locked_by_user.is_set() else self._node
+        listening = [] if node is None else node.peering.listening
+        findings = [
+            running(VERSION, self._started_at, listening, locked=node is None),
+            decoding(self._imaging.walls),
+            core_dumps(),
+        ]
+        if node is not None:
+            findings += await node.look_at_health()
         return {"checks": described(findings)}
 
     async def _unlock(self, passphrase: str) -> dict[str, Any]:

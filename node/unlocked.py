@@ -427,7 +427,7 @@ class Unlocked:
         ]
 
     async def describe_alarms(self, *, past: bool = False) -> list[dict[str, Any]]:
-        """Return the alarms that stand; with ``past`` also those that are over or cleared."""
+        """Return the alarms that nobody has cleared; with ``past`` also those that were."""
         await self.witnessing.alarms.refresh()
         return self.witnessing.alarms.describe(self.membership.name_of, past=past)
 
@@ -451,7 +451,9 @@ class Unlocked:
 
     async def look_at_health(self) -> list[Finding]:
         """Return what this node tells of its own health."""
-        found = await look_at_node(self.context, self.membership, self.witnessing, self.clock_guard)
+        found = await look_at_node(
+            self.context, self.membership, self.witnessing, self.clock_guard, self.log_verifying
+        )
         return [*found, self.incarnations.finding()]
 
     async def accept_clock(self) -> None:

@@ -23,7 +23,8 @@ def alarms(context: click.Context) -> None:
     Example: safelight audit alarms
 
     While an alarm stands your node deals with that person no more: nothing is opened, delivered
-    or fetched, either way. It ends when their node begins a new log, or when you clear it.
+    or fetched, either way. When their node begins a new log that is over. The alarm is shown until
+    you clear it.
     """
     if context.invoked_subcommand is None:
         _show(context.ensure_object(Settings))
@@ -34,7 +35,7 @@ def _show(settings: Settings) -> None:
 
     def people(found: list[dict[str, Any]]) -> None:
         output.table(
-            ("alarm", "state", "whose log", "kind", "what", "raised", "proof for others"),
+            ("alarm", "state", "whose log", "kind", "what", "raised", "over", "proof for others"),
             [
                 (
                     str(one["id"]),
@@ -43,6 +44,7 @@ def _show(settings: Settings) -> None:
                     one["kind"],
                     one["detail"],
                     output.fact("raised_at", one["raised_at"]),
+                    output.fact("over_since", one["over_since"]),
                     one["proven"],
                 )
                 for one in found
@@ -62,7 +64,8 @@ def clear(settings: Settings, alarm: int) -> None:
     Example: safelight audit alarms clear 1
 
     The next head of their log counts as the first one that you ever saw: what came before it can
-    no longer be compared. A log that still contradicts itself raises the next alarm.
+    no longer be compared. A log that still contradicts itself raises the next alarm. Where the
+    alarm is over, clearing it only takes it from what is shown.
     """
     from node.cli import diagnostics, output, reach
     from node.control.schema import AuditAlarm
@@ -71,7 +74,7 @@ def clear(settings: Settings, alarm: int) -> None:
     if not settings.yes:
         if not diagnostics.interactive():
             raise UsageError("clearing an alarm is asked about", hint="answer with --yes")
-        if not diagnostics.confirm(f"clear alarm {alarm} and deal with its log's keeper again?"):
+        if not diagnostics.confirm(f"clear alarm {alarm}, and deal with its log's keeper again?"):
             raise click.Abort
     result = reach.call(settings, "audit_alarm_clear", AuditAlarm(alarm=alarm))
     output.present(

@@ -31,7 +31,8 @@ def command(settings: Settings, accept_clock: bool) -> ExitCode:
     Example: safelight doctor
 
     Starts and unlocks nothing; an unlocked node tells more. Exits with 0 where nothing is worse
-    than a warning, with 5 where logs contradict each other or a copy of a vault runs.
+    than a warning, with 5 where logs contradict each other, your own does not verify, or a copy
+    of a vault runs.
     """
     from node.cli import output, reach
     from node.services.findings import report
@@ -61,7 +62,7 @@ async def _checks(settings: Settings, *, accept_clock: bool) -> list[dict[str, A
     if reach.has_vault(home):
         async with reach.found(settings) as (client, status):
             if status is not None:
-                return [*await _of_node(client, status, accept_clock=accept_clock), *checks]
+                return [*await _of_node(client, accept_clock=accept_clock), *checks]
     if accept_clock:
         raise NodeError(
             "no node runs, so none waits for its clock to be accepted",
@@ -71,14 +72,12 @@ async def _checks(settings: Settings, *, accept_clock: bool) -> list[dict[str, A
     return [*described([_stopped(), expected_decoding()]), *checks]
 
 
-async def _of_node(
-    client: ControlClient, status: dict[str, Any], *, accept_clock: bool
-) -> list[dict[str, Any]]:
+async def _of_node(client: ControlClient, *, accept_clock: bool) -> list[dict[str, Any]]:
     from node.control.schema import Doctor
-    from node.services.findings import described
 
     answer = await client.call("doctor", Doctor(accept_clock=accept_clock))
-    return [*described([_running(status["state"])]), *answer["checks"]]
+    checks: list[dict[str, Any]] = answer["checks"]
+    return checks
 
 
 def _stopped() -> Finding:
@@ -87,22 +86,9 @@ def _stopped() -> Finding:
     return Finding(
         check="node",
         state=State.OK,
-        message="no node runs: its clock, team and log were not looked at",
+        message="no node runs: its clock, team, log and keys were not looked at",
         hint="safelight node start, then doctor again",
     )
-
-
-def _running(state: str) -> Finding:
-    from node.services.findings import Finding, State
-
-    if state == "locked":
-        return Finding(
-            check="node",
-            state=State.OK,
-            message="the node is locked: its clock, team and log were not looked at",
-            hint="safelight unlock, then doctor again",
-        )
-    return Finding(check="node", state=State.OK, message="the node runs and is unlocked")
 
 
 def _exit_code(problems: list[dict[str, Any]]) -> ExitCode:

@@ -173,11 +173,19 @@ def _tell_of_alarms(status: dict[str, Any] | None) -> None:
         return
     from node.cli import diagnostics
 
-    whose = dict.fromkeys(
-        "your own log" if one["own"] else f"the log of {one['name']}" for one in status["alarms"]
-    )
-    verb = "contradicts itself" if len(whose) == 1 else "contradict themselves"
-    diagnostics.warn(f"{', '.join(whose)} {verb}: safelight audit alarms")
+    said = []
+    for over in (False, True):
+        whose = dict.fromkeys(
+            "your own log" if one["own"] else f"the log of {one['name']}"
+            for one in status["alarms"]
+            if (one["state"] == "over") == over
+        )
+        if whose:
+            verb = "contradicted" if over else "contradicts" if len(whose) == 1 else "contradict"
+            itself = "itself" if len(whose) == 1 else "themselves"
+            was = " and was given up, not looked into yet" if over else ""
+            said.append(f"{', '.join(whose)} {verb} {itself}{was}")
+    diagnostics.warn(f"{'; '.join(said)}: safelight audit alarms")
 
 
 async def stop(client: ControlClient, status: dict[str, Any]) -> None:

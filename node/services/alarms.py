@@ -3,15 +3,19 @@
 Belongs here: raising an alarm once, what stands, clearing, and the evidence of each.
 Never here: finding a contradiction (``witnessing``, ``gossip``), or ending links (``peering``).
 
-An alarm is about one log, named by its origin. It stands until its keeper goes on with another
-log, the next incarnation, or a person clears it. What was raised stays in the index and in the
-log for ever, with the two statements that contradict each other: they convince anybody.
+An alarm is about one log, named by its origin. It stands until a person clears it. Where its keeper
+goes on with another log, the next incarnation, it is over: it stops no dealings any more, and is
+told all the same, because a log can be given up by whoever rewrote it. What was raised stays in the
+index and in the log for ever, with the two statements that contradict each other: they convince
+anybody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from node.errors import UnknownError
@@ -19,6 +23,7 @@ from node.services.context import Context
 from node.services.entries import draft
 from node.services.moments import rfc3339
 from node.vault.database import WriteTransaction
+from node.vault.errors import VaultError
 from node.vault.records import witness as rows
 from node.vault.records.witness import AlarmRow
 from protocol.identity import Identity, format_fingerprint
@@ -59,21 +64,48 @@ class Alarms:
         """Look again which of the logs in question their keepers have given up."""
         for fingerprint in {row.fingerprint for row in self._rows}:
             self._origins[fingerprint] = await self._newest(fingerprint)
+        ended = {row.alarm_id for row in self._rows if row.over_at is None and self._given_up(row)}
+        if ended:
+            await self._end(ended)
+
+    async def _end(self, ended: set[int]) -> None:
+        """Note since when alarms are over: later nobody may be there to ask which log is newest."""
+        now = self._context.clock.now()
+
+        def job(transaction: WriteTransaction) -> None:
+            for alarm_id in ended:
+                rows.end_alarm(transaction.connection, alarm_id, now)
+
+        # A vault that takes nothing any more can be asked all the same.
+        with contextlib.suppress(VaultError):
+            await self._context.database.write(job)
+        self._rows = [
+            replace(row, over_at=now) if row.alarm_id in ended and row.over_at is None else row
+            for row in self._rows
+        ]
 
     # What stands ----------------------------------------------------------------------------------
 
-    def stands(self, row: AlarmRow) -> bool:
-        """Say whether an alarm is neither cleared nor about a log that was given up."""
-        newest = self._origins.get(row.fingerprint)
-        return row.cleared_at is None and newest in (None, row.origin)
-
     def standing(self) -> list[AlarmRow]:
-        """Return the alarms that stand, oldest first."""
-        return [row for row in self._rows if self.stands(row)]
+        """Return the alarms that no person has cleared, oldest first, those that are over too."""
+        return [row for row in self._rows if row.cleared_at is None]
+
+    def is_over(self, row: AlarmRow) -> bool:
+        """Say whether an alarm is about a log that its keeper has given up.
+
+        Of who is no member any more, what was known last counts.
+        """
+        known = self._origins.get(row.fingerprint) is not None
+        return self._given_up(row) if known else row.over_at is not None
+
+    def _given_up(self, row: AlarmRow) -> bool:
+        return self._origins.get(row.fingerprint) not in (None, row.origin)
 
     def stopped(self, fingerprint: bytes) -> bool:
         """Say whether there are no dealings with somebody because of their log."""
-        return any(row.fingerprint == fingerprint and self.stands(row) for row in self._rows)
+        return any(
+            row.fingerprint == fingerprint and not self._given_up(row) for row in self.standing()
+        )
 
     def settled(self, note: bytes) -> bool:
         """Say whether a head belongs to a contradiction into which a person has looked.
@@ -130,6 +162,16 @@ class Alarms:
                 for row in self._rows
             ):
                 return False  # A person has looked into that.
+            if any(
+                row.kind == kind
+                and row.origin == origin
+                and row.cleared_at is not None
+                and self._given_up(row)
+                for row in self._rows
+            ):
+                # It was given up, and a person has looked into it. Others who saw the one history
+                # or the other will tell of it for ever.
+                return False
             raised = (await self._context.database.write(job)).value
             await self.load()
         if raised:
@@ -158,8 +200,8 @@ class Alarms:
     async def clear(self, alarm_id: int) -> AlarmRow:
         """Note that a person has looked into an alarm, and deal with that log again.
 
-        The heads that are held of it are forgotten: the next one counts as the first. Raises
-        UnknownError where no such alarm stands.
+        The heads that are held of it are forgotten: the next one counts as the first; but not
+        those of a log that was given up. Raises UnknownError where no such alarm stands.
         """
         now = self._context.clock.now()
         async with self._changing:
@@ -171,7 +213,7 @@ class Alarms:
 
             def job(transaction: WriteTransaction) -> None:
                 rows.clear_alarm(transaction.connection, alarm_id, now)
-                if row.fingerprint != self._context.me:
+                if row.fingerprint != self._context.me and not self._given_up(row):
                     rows.forget_heads(transaction.connection, row.origin)
                 _log(
                     transaction,
@@ -194,7 +236,7 @@ class Alarms:
         return found[-1]
 
     def describe(self, name_of: Callable[[bytes], str], *, past: bool = False) -> list[Any]:
-        """Return the alarms that stand as JSON has them; with ``past`` those of the past too."""
+        """Return the alarms that stand as JSON has them; with ``past`` the cleared ones too."""
         return [
             {
                 "id": row.alarm_id,
@@ -206,16 +248,17 @@ class Alarms:
                 "detail": row.detail,
                 "proven": row.evidence is not None,
                 "raised_at": rfc3339(row.raised_at),
+                "over_since": rfc3339(row.over_at) if self.is_over(row) else None,
                 "state": self._state(row),
             }
-            for row in self._rows
-            if past or self.stands(row)
+            for row in (self._rows if past else self.standing())
         ]
 
     def _state(self, row: AlarmRow) -> str:
-        if self.stands(row):
-            return "stands"
-        return "over" if row.cleared_at is None else "cleared"
+        """Return ``cleared``, ``over`` where it stops no dealings, or ``stands``."""
+        if row.cleared_at is not None:
+            return "cleared"
+        return "over" if self.is_over(row) else "stands"
 
 
 def _log(

@@ -6,6 +6,7 @@ Never here: the machine (``machine``), stored bytes (``vault.check``), or repair
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -15,12 +16,16 @@ from node.imaging.messages import Wall, WallName, WallState
 from node.services.clock import ClockGuard
 from node.services.findings import Finding, State
 from node.services.moments import rfc3339
+from node.vault import keyring, log_store
+from node.vault.log_keys import own_keys
 from node.vault.log_writer import CLOCK_META
-from node.vault.records import Connection, get_meta
+from node.vault.records import Connection, get_meta, log
+from node.vault.records.witness import AlarmRow
 from protocol.limits import MAX_CLOCK_STEP_BACK_MS
 
 if TYPE_CHECKING:
     from node.services.context import Context
+    from node.services.log_verifying import LogVerifying
     from node.services.membership import Membership
     from node.services.witnessing import Witnessing
 
@@ -95,8 +100,30 @@ def core_dumps() -> Finding:
     )
 
 
+def running(
+    version: str, started_at: int, listening: Sequence[tuple[str, int]], *, locked: bool
+) -> Finding:
+    """Return that this node runs: which version, since when (Unix milliseconds), and where."""
+    where = ", ".join(f"{host}:{port}" for host, port in listening)
+    message = f"Safelight {version} runs since {rfc3339(started_at)}"
+    if where:
+        message += f" and listens on {where}"
+    if locked:
+        return Finding(
+            check="node",
+            state=State.OK,
+            message=f"{message}; it is locked: clock, team, log and keys were not looked at",
+            hint="safelight unlock, then doctor again",
+        )
+    return Finding(check="node", state=State.OK, message=f"{message}; it is unlocked")
+
+
 async def look_at_node(
-    context: Context, membership: Membership, witnessing: Witnessing, clock: ClockGuard
+    context: Context,
+    membership: Membership,
+    witnessing: Witnessing,
+    clock: ClockGuard,
+    log_verifying: LogVerifying,
 ) -> list[Finding]:
     """Return what an unlocked node tells of itself."""
     now = context.clock.now()
@@ -104,7 +131,9 @@ async def look_at_node(
     return [
         _clock(clock, mark, now),
         _roster(membership, now),
+        await _keys(context),
         await _alarms(context, membership, witnessing),
+        await _verified(log_verifying),
     ]
 
 
@@ -159,23 +188,125 @@ def _clock_high_water(db: Connection) -> int:
     return 0 if mark is None else int.from_bytes(mark, "big")
 
 
+async def _keys(context: Context) -> Finding:
+    """Return which key signs the log, since when, and what holds the secrets of capabilities."""
+
+    def query(db: Connection) -> tuple[int, int, int | None]:
+        keys = own_keys(db, context.identity.public)
+        begun = log.newest(
+            db, subjects=[], since=None, limit=1, events=("epoch_closed", "incarnation_started")
+        )
+        first = begun[0] if begun else log_store.entry(db, 0)
+        return keys.incarnation, keys.epoch, None if first is None else first.time
+
+    incarnation, epoch, since = await context.database.read(query)
+    slots = context.vault.keyslots
+    which = f"key {epoch + 1}" + (f" of log {incarnation + 1}" if incarnation else "")
+    parts = [
+        f"the log is signed by its {which}" + ("" if since is None else f", {_since(since)}"),
+        f"keyslots in use: {slots.used}",
+        "the recovery phrase is the one of the vault's first day",
+    ]
+    if await asyncio.to_thread(keyring.roll_is_due, context.vault.home.folder):
+        return Finding(
+            check="keys",
+            state=State.WARNING,
+            message="; ".join(
+                ("a passphrase was set, and the log's key is still the old one", *parts)
+            ),
+            hint="safelight audit roll",
+        )
+    if slots.repaired:
+        return Finding(
+            check="keys",
+            state=State.WARNING,
+            message="; ".join(
+                (f"keyslots that were damaged, none of them in use: {len(slots.repaired)}", *parts)
+            ),
+            hint="safelight check",
+        )
+    return Finding(check="keys", state=State.OK, message="; ".join(parts))
+
+
+def _since(moment: int) -> str:
+    return f"since {rfc3339(moment)}"
+
+
 async def _alarms(context: Context, membership: Membership, witnessing: Witnessing) -> Finding:
-    await witnessing.alarms.refresh()
-    standing = witnessing.alarms.standing()
-    if standing:
-        names = {
-            "this node" if one.fingerprint == context.me else membership.name_of(one.fingerprint)
-            for one in standing
-        }
+    alarms = witnessing.alarms
+    await alarms.refresh()
+    standing = alarms.standing()
+    over = [one for one in standing if alarms.is_over(one)]
+    if not standing:
         return Finding(
             check="log",
+            state=State.OK,
+            message="no member's log contradicted what it showed before",
+        )
+
+    def names(rows: Sequence[AlarmRow]) -> str:
+        keepers = {
+            "this node" if one.fingerprint == context.me else membership.name_of(one.fingerprint)
+            for one in rows
+        }
+        return ", ".join(sorted(keepers))
+
+    if stopping := [one for one in standing if one not in over]:
+        message = (
+            f"alarms that stand: {len(standing)}, about the log of {names(stopping)}: it "
+            "contradicts what it showed before, and there are no dealings with its keeper"
+        )
+        if over:
+            message += f"; over, and not looked into: {names(over)}"
+        hint = "safelight audit alarms; then ask that person, in another way than this"
+    else:
+        ends = [one.over_at for one in over if one.over_at is not None]
+        message = (
+            f"alarms that stand: {len(over)}, about the log of {names(over)}: it contradicted "
+            f"what it showed before, and is over {_since(max(ends))}: its keeper began a new log"
+        )
+        hint = (
+            "safelight audit alarms; ask that person, in another way than this; then "
+            f"safelight audit alarms clear {over[0].alarm_id}"
+        )
+    return Finding(check="log", state=State.PROBLEM, code="fork", message=message, hint=hint)
+
+
+async def _verified(log_verifying: LogVerifying) -> Finding:
+    """Return what is known of the own log's entries, without verifying all of them."""
+    glance = await log_verifying.glance()
+    last = glance.verified
+    if glance.problems:
+        first = glance.problems[0]
+        where = "" if first.index is None else f"entry {first.index}: "
+        return Finding(
+            check="verified",
             state=State.PROBLEM,
-            code="fork",
-            message=f"alarms that stand: {len(standing)}, about the log of "
-            f"{', '.join(sorted(names))}: it contradicts what it showed before, and there are no "
-            "dealings with its keeper",
-            hint="safelight audit alarms; then ask that person, in another way than this",
+            code="verification",
+            message=f"the own log DOES NOT VERIFY: {where}{first.message}",
+            hint="safelight audit verify names all that is wrong with it",
+        )
+    if last is not None and not last.ok:
+        return Finding(
+            check="verified",
+            state=State.PROBLEM,
+            code="verification",
+            message=f"the own log DID NOT VERIFY at {rfc3339(last.at)}: problems: {last.problems}",
+            hint="safelight audit verify names all that is wrong now",
+        )
+    newest = f"the newest entries fit the signed head: {glance.looked}"
+    if not glance.looked:
+        newest = "the own log has no entry yet"
+    if last is None:
+        return Finding(
+            check="verified",
+            state=State.OK,
+            message=f"{newest}; the whole of the own log was not verified yet",
+            hint="safelight audit verify",
         )
     return Finding(
-        check="log", state=State.OK, message="no member's log contradicted what it showed before"
+        check="verified",
+        state=State.OK,
+        message=f"the own log verified up to {last.size} entries at {rfc3339(last.at)}; {newest}",
+        hint="safelight audit verify does it again",
     )

@@ -79,6 +79,7 @@ class Inbox:
             "not_before": rfc3339(terms.not_before),
             "expires_at": rfc3339(row.expires_at),
             "opens_left": max(0, left),
+            "opened": any(used),
             "factor": terms.factor_salt is not None,
             "usage_terms": terms.usage_terms,
             "sentence": self.sentence(row, terms),

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from node.services.context import Context
+from node.services.entries import facts_of
 from node.services.library import Progress
 from node.services.membership import Membership
 from node.services.moments import rfc3339
@@ -29,12 +30,19 @@ from node.vault.connection import SqlConnection
 from node.vault.errors import DamagedError
 from node.vault.log_keys import own_keys
 from node.vault.records import Connection, witness
+from node.vault.records import log as log_rows
 from node.vault.records.witness import Cosigned
 from protocol.audit.checkpoint import Checkpoint, origin_of
 from protocol.audit.log_keys import LogKeys
 from protocol.audit.note import format_vkey
 from protocol.audit.tree import Frontier
-from protocol.audit.verify import Problem, Report, combine_slices, plan_slices
+from protocol.audit.verify import (
+    Problem,
+    Report,
+    combine_slices,
+    plan_slices,
+    verify_slice,
+)
 from protocol.audit.witness import witness_key
 from protocol.errors import RemoteError
 from protocol.identity import Identity, format_fingerprint
@@ -44,6 +52,10 @@ _PROCESSES: Final = 2
 _WORTH_PROCESSES: Final = 20_000
 """Entries that this process looks at in the time that another takes to start."""
 _LABEL: Final = "verifying the log"
+_NEWEST: Final = 512
+"""More of the newest entries than so many, and at most twice as many, are looked at in a moment."""
+_MOST_VERIFIED: Final = 100
+"""Notes of verifying among which the newest about the log is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,30 @@ class _Log:
     seen: tuple[Checkpoint, ...]
     """Heads that others cosigned."""
     slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a moment's look at the log tells."""
+
+    looked: int
+    """How many of the newest entries were compared with the signed head."""
+    problems: tuple[Problem, ...]
+    verified: Verified | None
+    """How it came out when all of it was verified last; None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What the log says of the last time that somebody had it verified."""
+
+    at: int
+    """Unix milliseconds."""
+    ok: bool
+    size: str
+    """Entries then."""
+    problems: str
+    """How many were found."""
 
 
 class LogVerifying:
@@ -99,6 +135,30 @@ class LogVerifying:
             "flagged": [_plain(one) for one in flagged[:MAX_REPORTED_PROBLEMS]],
             "log": format_fingerprint(self._context.me),
         }
+
+    async def glance(self) -> Glance:
+        """Compare the newest entries with the signed head, whatever the length of the log."""
+        try:
+            return await self._context.database.read(self._glance)
+        except DamagedError as error:
+            found = Problem(index=None, code="damaged", message=error.reason)
+            return Glance(looked=0, problems=(found,), verified=None)
+
+    def _glance(self, db: Connection) -> Glance:
+        verified = _last_verified(db)
+        head, incarnation = log_store.head(db), log_store.current(db)
+        if head is None and log_store.entry(db, 0, incarnation) is None:
+            return Glance(looked=0, problems=(), verified=verified)
+        try:
+            keys = own_keys(db, self._context.identity.public)
+            note = b"" if head is None else head.note
+            signed = keys.open_head_untrusted(note, origin_of(self._context.me, incarnation))
+        except RemoteError as error:
+            found = Problem(index=None, code="head", message=f"the signed head: {error}")
+            return Glance(looked=0, problems=(found,), verified=verified)
+        first = max(0, (signed.size - 1) // _NEWEST - 1) * _NEWEST
+        problems = tuple(_newest_problems(db, incarnation, signed, first))
+        return Glance(looked=signed.size - first, problems=problems, verified=verified)
 
     def _damaged(self, error: DamagedError) -> dict[str, Any]:
         """Report what cannot even be read."""
@@ -243,6 +303,50 @@ def _opened(keys: LogKeys, origin: str, note: bytes) -> Checkpoint | None:
         return keys.open_head_untrusted(note, origin)
     except RemoteError:
         return None
+
+
+def _newest_problems(
+    db: Connection, incarnation: int, signed: Checkpoint, first: int
+) -> list[Problem]:
+    """Return what is wrong with the entries from a multiple of _NEWEST on."""
+    tree = Frontier.from_nodes(first, log_store.node_reader(db, incarnation))
+    problems: list[Problem] = []
+    for start in range(first, signed.size, _NEWEST):
+        limit = min(_NEWEST, signed.size - start)
+        page = log_store.entries(db, start=start, limit=limit, incarnation=incarnation)
+        result = verify_slice((one.entry for one in page), first=start)
+        problems += result.problems
+        for level, root in result.subtrees:
+            tree.append_subtree(level, root)
+        if result.count < limit:
+            break
+    if tree.size < signed.size:
+        message = f"the head covers {signed.size} entries, and not all of them are here"
+        problems.append(Problem(index=None, code="fewer", message=message))
+    elif tree.root() != signed.root:
+        message = "the entries do not hash to the signed root: one was changed, added or removed"
+        problems.append(Problem(index=None, code="root", message=message))
+    return problems
+
+
+def _last_verified(db: Connection) -> Verified | None:
+    """Return how it came out when the log was verified last."""
+    found = log_rows.newest(db, subjects=[], since=None, limit=_MOST_VERIFIED, events=("verified",))
+    for one in reversed(found):
+        _, facts = facts_of(
+            {
+                field: value.value
+                for field, value in log_store.values(db, one.index, one.incarnation).items()
+            }
+        )
+        if facts.get("what") == "log":
+            return Verified(
+                at=one.time,
+                ok=facts.get("ok") == "yes",
+                size=facts.get("size", ""),
+                problems=facts.get("problems", ""),
+            )
+    return None
 
 
 def _all(db: SqlConnection, slices: list[Slice]) -> dict[Slice, Finding]:

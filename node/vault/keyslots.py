@@ -300,6 +300,12 @@ class Keyslots:
             raise
         return keyslots
 
+    @property
+    def used(self) -> int:
+        """How many slots are taken."""
+        with self._lock:
+            return self._slots - len(self._free)
+
     def close(self) -> None:
         """Close the file. Everything is on disk already."""
         os.close(self._descriptor)

@@ -51,6 +51,8 @@ class AlarmRow:
     evidence: bytes | None = field(repr=False)
     """What convinces anybody (``protocol.audit.equivocation``), where there is such."""
     raised_at: int
+    over_at: int | None
+    """When its keeper was seen to have begun another log."""
     cleared_at: int | None
 
 
@@ -141,7 +143,7 @@ def remove_witness_url(db: Connection, url: str) -> bool:
 
 _ALARM = (
     "SELECT alarm_id, fingerprint, origin, kind, detail, first, second, evidence,"
-    " raised_at, cleared_at FROM alarms"
+    " raised_at, over_at, cleared_at FROM alarms"
 )
 
 
@@ -176,6 +178,13 @@ def insert_alarm(
         (fingerprint, origin, kind, detail, first, second, evidence, now),
     )
     return added.rowcount > 0
+
+
+def end_alarm(db: Connection, alarm_id: int, now: int) -> None:
+    """Note that the log of an alarm was given up for another one; the first time counts."""
+    db.execute(
+        "UPDATE alarms SET over_at = ? WHERE alarm_id = ? AND over_at IS NULL", (now, alarm_id)
+    )
 
 
 def clear_alarm(db: Connection, alarm_id: int, now: int) -> bool:

@@ -387,6 +387,7 @@ CREATE TABLE alarms (               -- logs that contradict themselves, with wha
   evidence    BLOB,                 -- audit.equivocation; NULL where they prove nothing by themselves
   raised_at   INTEGER NOT NULL,
   change      INTEGER NOT NULL,     -- numbered with those of peer_heads: others hear of it too
+  over_at     INTEGER,              -- its keeper was seen to have begun another log
   cleared_at  INTEGER,              -- a person has looked into it
   UNIQUE (origin, kind, first, second)
 ) STRICT;

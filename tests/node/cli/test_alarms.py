@@ -22,8 +22,10 @@ ALARM: dict[str, Any] = {
     "detail": "the log has two signed heads of one size",
     "proven": True,
     "raised_at": "2030-01-31T18:00:00.000Z",
+    "over_since": None,
     "state": "stands",
 }
+OVER = {**ALARM, "id": 5, "over_since": "2030-01-31T18:05:00.000Z", "state": "over"}
 EVIDENCE: dict[str, Any] = {
     "id": 3,
     "name": "mallory",
@@ -66,6 +68,17 @@ async def test_an_alarm_about_the_own_log_says_so(served: Served) -> None:
     assert "your own log contradict themselves" in ran.err
 
 
+async def test_what_is_over_and_not_looked_into_is_said_as_what_was(served: Served) -> None:
+    served.node.results["images"] = []
+    served.node.results["status"]["alarms"] = [OVER, {**ALARM, "own": True}]
+
+    ran = await served.run("images")
+
+    assert len(ran.err.splitlines()) == 1
+    assert "your own log contradicts itself; the log of mallory" in ran.err
+    assert "contradicted itself and was given up, not looked into yet" in ran.err
+
+
 async def test_the_status_has_the_alarms(served: Served) -> None:
     served.node.results["status"]["alarms"] = [ALARM]
 
@@ -77,7 +90,7 @@ async def test_the_status_has_the_alarms(served: Served) -> None:
 
 
 async def test_alarms_are_listed_with_what_they_are_about(served: Served) -> None:
-    own = {**ALARM, "id": 4, "own": True, "state": "over", "kind": "rollback"}
+    own = {**OVER, "own": True, "kind": "rollback"}
     served.node.results["audit_alarms"] = [ALARM, own]
 
     shown = await served.run("audit", "alarms")
@@ -85,6 +98,7 @@ async def test_alarms_are_listed_with_what_they_are_about(served: Served) -> Non
 
     assert "your own" in shown.out
     assert "rollback" in shown.out
+    assert "18:05" in shown.out
     assert "\x1b" not in shown.out
     assert told.document == [ALARM, own]
     served.node.results["audit_alarms"] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from node.cli.version import VERSION
 from node.control import schema
 from tests.node.cli.conftest import Served
 from tests.node.cli.support import Ran, clean_environment, refusal, run
@@ -20,6 +21,7 @@ PROBLEM = {
 }
 FORK = {**PROBLEM, "check": "log", "code": "fork", "message": "the log has 1 alarm", "hint": ""}
 WARNING = {**PROBLEM, "check": "decoding", "code": "decoding", "state": "warning"}
+NODE = {**PROBLEM, "check": "node", "code": "node", "state": "ok", "hint": ""}
 FINE = {**PROBLEM, "check": "memory", "code": "memory", "state": "ok", "hint": ""}
 
 
@@ -50,7 +52,7 @@ def named(document: dict[str, Any], check: str) -> dict[str, Any]:
 async def test_problems_decide_how_it_exits_and_warnings_do_not(
     served: Served, checks: list[dict[str, Any]], code: int, problems: list[str]
 ) -> None:
-    served.node.results["doctor"] = {"checks": checks}
+    served.node.results["doctor"] = {"checks": [NODE, *checks]}
 
     for_scripts = await served.run("doctor", "--json")
     for_people = await served.run("doctor")
@@ -86,14 +88,7 @@ async def test_the_clock_is_accepted_by_the_node(served: Served) -> None:
     assert served.node.called("doctor") == [schema.Doctor(accept_clock=True)]
 
 
-async def test_a_locked_node_tells_what_it_can(served: Served) -> None:
-    status = {**served.node.results["status"], "state": "locked", "locked_by_user": True}
-    served.node.results.update(status=status, doctor={"checks": [FINE]})
-
-    ran = await served.run("doctor", "--json")
-
-    assert "locked" in named(ran.document, "node")["message"]
-    assert named(ran.document, "node")["hint"].startswith("safelight unlock")
+async def test_the_clock_of_a_locked_node_cannot_be_accepted(served: Served) -> None:
     served.node.results["doctor"] = refusal("locked")
     assert (await served.run("doctor", "--accept-clock")).code == 6
 
@@ -149,7 +144,7 @@ def test_a_real_node_is_looked_at_stopped_unlocked_and_locked(
         run("node", "stop", environment=environment)
 
     of_a_node = {"memory", "decoding"}
-    of_an_open_vault = {"clock", "team", "log", "own log"}
+    of_an_open_vault = {"clock", "team", "keys", "log", "verified", "own log"}
     checks = [
         {one["check"] for one in ran.document["checks"]} for ran in (stopped, locked, unlocked)
     ]
@@ -157,6 +152,11 @@ def test_a_real_node_is_looked_at_stopped_unlocked_and_locked(
     assert checks[1] == checks[0] | of_a_node
     assert checks[2] == checks[1] | of_an_open_vault
     assert unlocked.document["ok"]
+    told = [named(ran.document, "node") for ran in (locked, unlocked)]
+    assert all(f"Safelight {VERSION} runs since 20" in one["message"] for one in told)
+    assert "it is locked" in told[0]["message"]
+    assert told[0]["hint"].startswith("safelight unlock")
+    assert f"listens on {started.document['listen'][0]}; it is unlocked" in told[1]["message"]
     assert accepted.code == 0
     assert (refused.code, refused.document["error"]["code"]) == (6, "locked")
     assert set(started.document["decoding"].values()) <= {"stands", "unsupported"}

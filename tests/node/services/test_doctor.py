@@ -6,12 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from node import dispatch
+from node.control import schema
 from node.imaging.messages import Wall, WallName, WallState
+from node.services import log_verifying
 from node.services.doctor import decoding
 from node.services.findings import Finding, State, described, report
+from node.vault import keyring
 from node.vault.records import grants as rows
 from tests.attacks.mallory import enlisted, show_two_histories
-from tests.node.services.team import Person, eventually, team
+from tests.node.services.team import PASSPHRASE, Person, eventually, start_node, team
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -83,7 +89,7 @@ async def test_a_node_in_order_has_nothing_to_tell(tmp_path: Path) -> None:
         for person in (alice, bob):
             findings = await person.node.look_at_health()
 
-            assert [one.state for one in findings] == [State.OK] * 4
+            assert [one.state for one in findings] == [State.OK] * 6
             assert report(described(findings))["ok"]
 
 
@@ -170,6 +176,138 @@ async def test_an_alarm_is_a_problem_until_somebody_has_looked_into_it(tmp_path:
         assert (alarm.state, alarm.code) == (State.PROBLEM, "fork")
         assert "about the log of mallory" in alarm.message
         assert (await found(bob, "log")).state == State.OK
+
+
+ANOTHER_EVENT = (
+    "UPDATE log_entries SET entry = CAST(replace(CAST(entry AS TEXT), 'imported', 'exported')"
+    " AS BLOB) WHERE log_index = 2"
+)
+
+
+async def change_the_log(person: Person, sql: str) -> None:
+    """Change what is stored of the log behind the node's back."""
+    await person.node.context.database._writer.run(lambda db: db.execute(sql))
+
+
+async def test_a_log_that_was_verified_says_up_to_where_and_when(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice") as (alice,):
+        await alice.import_pictures(3)
+        before = await found(alice, "verified")
+        assert before.message.endswith("the whole of the own log was not verified yet")
+        assert before.hint == "safelight audit verify"
+
+        report = await dispatch.call(alice.node, "audit_verify", schema.Empty(), lambda *_: None)
+        await alice.node.accept_clock()  # That is noted as verified too, and is not the log.
+        await alice.restart()
+        after = await found(alice, "verified")
+
+        (noted, _clock) = await alice.events("verified")
+        assert after.state is State.OK
+        assert f"verified up to {report['size']} entries at {noted['time'][:19]}" in after.message
+        assert "the newest entries fit the signed head: " in after.message
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (
+            ANOTHER_EVENT,
+            "the entries do not hash to the signed root",
+        ),
+        ("UPDATE log_entries SET entry = x'00' WHERE log_index = 2", "entry 2: "),
+        ("DELETE FROM log_entries WHERE log_index = 2", "DOES NOT VERIFY"),
+        ("DELETE FROM log_entries WHERE log_index > 1", "not all of them are here"),
+        ("UPDATE log_head SET note = x'00'", "DOES NOT VERIFY: the signed head"),
+        ("DELETE FROM log_head", "DOES NOT VERIFY: the signed head"),
+        ("UPDATE log_head SET size = 1", ""),
+    ],
+)
+async def test_a_log_that_was_changed_is_a_problem_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, said: str
+) -> None:
+    for newest in (2, 512):
+        monkeypatch.setattr(log_verifying, "_NEWEST", newest)
+        async with team(tmp_path / str(newest), "alice") as (alice,):
+            await alice.import_pictures(3)
+            assert (await found(alice, "verified")).state is State.OK
+
+            await change_the_log(alice, sql)
+            changed = await found(alice, "verified")
+
+            if not said:  # What is stored beside the signed head decides nothing.
+                assert changed.state is State.OK
+                continue
+            assert (changed.state, changed.code) == (State.PROBLEM, "verification")
+            assert said in changed.message
+            assert "safelight audit verify" in changed.hint
+
+
+async def test_what_a_verification_found_is_told_until_one_finds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deep in a log a moment's look comes to nothing; what was found there is remembered."""
+    monkeypatch.setattr(log_verifying, "_NEWEST", 2)
+    async with team(tmp_path, "alice") as (alice,):
+        await alice.import_pictures(9)
+        (kept,) = await alice.read(
+            lambda db: db.execute("SELECT entry FROM log_entries WHERE log_index = 1").fetchone()
+        )
+        await change_the_log(alice, "UPDATE log_entries SET entry = x'00' WHERE log_index = 1")
+        assert (await found(alice, "verified")).state is State.OK
+
+        await dispatch.call(alice.node, "audit_verify", schema.Empty(), lambda *_: None)
+        await alice.restart()
+        told = await found(alice, "verified")
+        assert (told.state, told.code) == (State.PROBLEM, "verification")
+        assert "the own log DID NOT VERIFY at " in told.message
+
+        mended = f"UPDATE log_entries SET entry = x'{kept.hex()}' WHERE log_index = 1"
+        await change_the_log(alice, mended)
+        await dispatch.call(alice.node, "audit_verify", schema.Empty(), lambda *_: None)
+        assert (await found(alice, "verified")).state is State.OK
+
+
+async def test_keys_are_told_with_their_age_and_what_is_due(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice", "bob") as (alice, _bob):
+        (image,) = await alice.import_pictures(1)
+        await alice.share([image["id"]], ["bob"])
+        first = await found(alice, "keys")
+        assert first.state is State.OK
+        assert first.message.startswith("the log is signed by its key 1, since 20")
+        assert "keyslots in use: 1;" in first.message
+
+        alice.clock.advance(DAY_MS)
+        await alice.node.log_keys.roll()
+        (closed,) = await alice.events("epoch_closed")
+        rolled = await found(alice, "keys")
+        assert f"its key 2, since {closed['time'][:19]}" in rolled.message
+
+        keyring.change_passphrase(
+            alice.home,
+            PASSPHRASE,
+            PASSPHRASE,
+            entropy=alice.node.context.entropy,
+            memory_bytes=64 * 1024 * 1024,
+        )
+        due = await found(alice, "keys")
+        assert (due.state, due.hint) == (State.WARNING, "safelight audit roll")
+        await alice.node.log_keys.roll_if_due()
+        assert (await found(alice, "keys")).state is State.OK
+
+
+async def test_keyslots_that_were_damaged_are_told(tmp_path: Path) -> None:
+    async with team(tmp_path, "alice") as (alice,):
+        await alice.node.close()
+        file = alice.home / "keyslots"
+        data = bytearray(file.read_bytes())
+        data[-10] ^= 1
+        file.write_bytes(data)
+        alice.node = await start_node(alice.home, alice.clock, alice.imaging)
+
+        damaged = await found(alice, "keys")
+
+        assert (damaged.state, damaged.hint) == (State.WARNING, "safelight check")
+        assert "keyslots that were damaged, none of them in use: 1" in damaged.message
 
 
 async def test_a_vault_that_was_restored_says_so(tmp_path: Path) -> None:
