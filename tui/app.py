@@ -8,12 +8,14 @@ Never here: what one screen does, or a call that belongs to one.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from rich.segment import Segments
+from textual import events
 from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
@@ -27,7 +29,7 @@ from node.cli.picture import Depth
 from node.control.schema import Lock, Status
 from tui.garbage import Collecting, hold_no_lines
 from tui.gateway import Connection, Gateway, GatewayError
-from tui.keymap import keymap_path, read_keymap
+from tui.keymap import key_that_holds, keymap_path, read_keymap
 from tui.notices import Notices
 from tui.pictures.painter import Painter
 from tui.pictures.terminal import SETTING, depth_of, pictures_of
@@ -35,10 +37,14 @@ from tui.screens import entry, table
 from tui.screens.dialog import Answer, Ask, Dialog
 from tui.screens.help import KeysDialog
 from tui.screens.page import Page
+from tui.screens.palette import Palette
 from tui.screens.sending import PhraseDialog, Unsent, Watched
 from tui.settings import read_settings, remember_theme, settings_path
+from tui.text import letters
 from tui.theme import NAMES, THEMES, VARIABLES, Greys, first_theme
-from tui.times import now
+from tui.times import clock, now
+from tui.widgets.grid import Grid
+from tui.widgets.picture import PictureView
 
 _STATES: Final = {
     Connection.CONNECTING: "◌ looking",
@@ -51,11 +57,16 @@ _STATES: Final = {
 
 _SENTENCES: Final = {
     Connection.CONNECTING: "Looking for the node.",
-    Connection.NO_VAULT: "There is no vault here yet. Press Enter to make one.",
-    Connection.STOPPED: "No node runs. Press Enter to start it.",
-    Connection.LOCKED: "The vault is locked. Press Enter to unlock it.",
-    Connection.LOST: "The node is gone. It is being looked for; Enter starts it.",
+    Connection.NO_VAULT: "There is no vault here yet. Press {key} to make one.",
+    Connection.STOPPED: "No node runs. Press {key} to start it.",
+    Connection.LOCKED: "The vault is locked. Press {key} to unlock it.",
+    Connection.LOST: "The node is gone. It is being looked for; {key} starts it.",
 }
+
+
+def _terminal() -> int | None:
+    """Return the descriptor of the terminal that the program is in front of, if there is one."""
+    return sys.__stdin__.fileno() if sys.__stdin__ is not None and sys.__stdin__.isatty() else None
 
 
 class SafelightApp(App[int]):
@@ -97,7 +108,7 @@ class SafelightApp(App[int]):
         """How pictures are drawn."""
         # The framework has taken NO_COLOR out of the environment.
         depth = Depth.GREY if self.no_color else depth_of(os.environ)
-        self.painter = Painter(self.pictures, depth, self._to_terminal)
+        self.painter = Painter(self.pictures, depth, self._to_terminal, _terminal())
         """Draws them."""
         self.notices = Notices(self.settings)
         """What happened while the program runs."""
@@ -129,8 +140,7 @@ class SafelightApp(App[int]):
         chosen, wrong_keys = read_keymap(keymap_path(), table.binding_ids)
         self.problems = [*problems, *wrong_keys]
         """What is wrong with the files of settings and keys."""
-        self.keys_chosen = bool(chosen)
-        """The person has keys of their own."""
+        self._chosen_keys = chosen
         self.set_keymap(chosen)
 
     # Life -----------------------------------------------------------------------------------------
@@ -155,26 +165,28 @@ class SafelightApp(App[int]):
         self.exit(0)
 
     async def _quit_with_unsent(self) -> None:
-        answer = await self.push_screen_wait(
-            Ask(
-                "A share is not sent yet",
-                self.unsent.words,
-                answers=(
-                    Answer("s", "Send, quit", "send"),
-                    Answer("d", "Drop, quit", "drop"),
-                    Answer("k", "Stay", "stay"),
-                ),
+        if not self.unsent.waits:
+            return  # It is being sent: what comes of it is to be read.
+        with self.unsent.held():
+            answer = await self.push_screen_wait(
+                Ask(
+                    "A share is not sent yet",
+                    self.unsent.words,
+                    consequence="It waits for your answer.",
+                    answers=(
+                        Answer("s", "Send, quit", "send"),
+                        Answer("d", "Drop, quit", "drop"),
+                        Answer("k", "Stay", "stay"),
+                    ),
+                )
             )
-        )
         if answer == "send":
             # Where it was not sent, that is to be read; phrases are to be told.
             if await self.unsent.send_now() and not isinstance(self.screen, PhraseDialog):
                 self.exit(0)
         elif answer == "drop":
-            if self.unsent.undo():
-                self.exit(0)
-            else:
-                self.say("it was sent meanwhile: Shared by me (3) takes it back", error=True)
+            self.unsent.undo()
+            self.exit(0)
 
     async def run_action(
         self,
@@ -187,9 +199,30 @@ class SafelightApp(App[int]):
             return True
         return await super().run_action(action, default_namespace, namespaces)
 
+    async def on_event(self, event: events.Event) -> None:
+        """Take an event; what is pasted is the letters of one line, and nothing more."""
+        if isinstance(event, events.Paste):
+            event.text = letters((event.text.splitlines() or [""])[0])
+        await super().on_event(event)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Draw pictures anew where the terminal has cells of another size now."""
+        if not self.painter.measure():
+            return
+        for screen in dict.fromkeys((*self.screen_stack, *self.pages())):
+            for grid in screen.query(Grid):
+                grid.forget()
+            for view in screen.query(PictureView):
+                view.again()
+
     def run_worker(self, work: Any, *args: Any, **options: Any) -> Worker[Any]:
         """Run a function as the framework does; where the program ends before, it never begins."""
         return super().run_worker(work, *args, **options)
+
+    def action_command_palette(self) -> None:
+        """Show all actions."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
 
     def pop_screen(self) -> AwaitComplete:
         """Put the screen behind in front."""
@@ -219,6 +252,8 @@ class SafelightApp(App[int]):
         self._take_alarms(self.gateway.status.get("alarms") or [])
         for page in self.pages():
             page.connection_changed()
+        if seen is Connection.LOCKED and not self._lost:
+            self._collecting.forget()
         notice = self.gateway.status.get("notice")
         if seen is Connection.READY and notice:
             self.notify(str(notice), severity="warning", markup=False, timeout=30)
@@ -232,8 +267,8 @@ class SafelightApp(App[int]):
         for page in self.pages():
             page.heard(event)
         self.watched.heard(event)
-        if event.get("kind") == "alarm":
-            self.look_at_alarms()
+        if event.get("kind") in {"alarm", "peer"}:
+            self.look_at_node()
         me = str(self.gateway.status.get("name", ""))
         told = self.notices.heard(event, me=me, now=now())
         if told is None:
@@ -248,15 +283,16 @@ class SafelightApp(App[int]):
             if page.is_current:
                 page.refresh_frame()
 
-    def look_at_alarms(self) -> None:
-        """Ask the node which alarms stand."""
-        self.run_worker(self._look_at_alarms, group="alarms", exclusive=True)
+    def look_at_node(self) -> None:
+        """Ask the node who is online and which alarms stand."""
+        self.run_worker(self._look_at_node, group="node", exclusive=True)
 
-    async def _look_at_alarms(self) -> None:
+    async def _look_at_node(self) -> None:
         try:
             status = await self.gateway.call("status", Status())
         except GatewayError:
-            return  # The next connection tells them.
+            return  # The next connection tells it.
+        self.gateway.status = status
         self._take_alarms(status["alarms"])
         self._refresh_frames()
 
@@ -265,9 +301,13 @@ class SafelightApp(App[int]):
         if not alarms:
             self.alarm = ""
         elif len(alarms) == 1:
-            self.alarm = f"{alarms[0]['name']}: {alarms[0]['detail']} (A)"
+            one = alarms[0]
+            self.alarm = f"{one['name']}: {one['detail']}"
+            if one["state"] == "over":
+                since = f" since {clock(one['over_since'])}" if one["over_since"] else ""
+                self.alarm = f"{one['name']}: was: {one['detail']}; is over{since}"
         else:
-            self.alarm = f"{len(alarms)} alarms of the log stand (A)"
+            self.alarm = f"{len(alarms)} alarms of the log stand"
 
     def _forget(self) -> None:
         """Drop what is held of the vault: pictures, rows, texts, dialogs about them."""
@@ -317,6 +357,7 @@ class SafelightApp(App[int]):
             # What was kept of a node that was lost was kept for whoever has the passphrase.
             self._lost = False
             self._forget()
+            self._collecting.forget()
         # What came meanwhile was left to this.
         self._go_in_by_itself()
 
@@ -339,7 +380,15 @@ class SafelightApp(App[int]):
 
     def connection_sentence(self) -> str:
         """Return one sentence and a key where there is no node to talk to, else nothing."""
-        return _SENTENCES.get(self.gateway.connection, "")
+        said = _SENTENCES.get(self.gateway.connection, "")
+        return said.format(key=self.key_of("page.enter"))
+
+    def key_of(self, binding: str) -> str:
+        """Return the key to press for a binding, by its id, as a person reads it.
+
+        Whatever names a key asks for it here: the person may have chosen another.
+        """
+        return key_that_holds(self._chosen_keys, binding)
 
     def node_words(self) -> tuple[str, ...]:
         """Return the node's state for the end of the title line, the fullest words first."""
@@ -350,7 +399,7 @@ class SafelightApp(App[int]):
         online = f"● {status.get('peers', 0)} online"
         name = str(status.get("name", ""))
         if self.notices.unread:
-            new = f"{self.notices.unread} new (I)"
+            new = f"{self.notices.unread} new ({self.key_of('app.notices')})"
             return (f"{new} · {name} · {online}", f"{new} · {online}", new)
         return (f"{name} · {online}", online, online.removesuffix(" online"))
 
@@ -393,7 +442,7 @@ class SafelightApp(App[int]):
         from tui.screens.notices import AlarmsDialog
 
         if not self.alarms:
-            self.say("no alarm stands: nobody's log contradicts what it said before")
+            self.say("no alarm stands: no log contradicts itself that nobody has looked into")
         elif isinstance(self.screen, Page):
             self.push_screen(AlarmsDialog(self))
 

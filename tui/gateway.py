@@ -109,9 +109,9 @@ class Gateway:
         except ControlError as error:
             if error.code == "locked":
                 self.look_again()
-            raise GatewayError(
-                clean(error.message), code=error.code, hint=clean(error.hint)
-            ) from None
+            # Some errors say no more than what they are.
+            said = error.message if error.message != error.code else error.code.replace("_", " ")
+            raise GatewayError(clean(said), code=error.code, hint=clean(error.hint)) from None
         except (NodeNotRunningError, NodeLostError) as error:
             self.look_again()
             raise GatewayError("the node is not there", code=error.code) from None

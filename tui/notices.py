@@ -30,10 +30,11 @@ _KINDS: Final[dict[str, tuple[str, str, SeverityLevel]]] = {
     "log.denied": ("denied", "Denied", "warning"),
     "log.revocation_seen": ("revocation_seen", "Revocation seen", "information"),
     "log.received": ("received", "Shared with you", "information"),
-    "revoked": ("revoked", "Taken back from you", "warning"),
     "alarm": ("alarm", "Alarm", "error"),
 }
 """Event to kind, title, severity."""
+_TAKEN_BACK: Final[tuple[str, str, SeverityLevel]] = ("revoked", "Taken back from you", "warning")
+"""A revocation that was seen, where it is this node that holds what was taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,15 @@ class Notices:
         told = _KINDS.get(str(event.get("kind")))
         if told is None:
             return None
+        if told[0] == "revocation_seen" and "issuer" in event["entry"]["detail"]:
+            told = _TAKEN_BACK
         kind, title, severity = told
         who = _who(event)
         if not who or (kind in {"opened", "saved"} and who == me):
             return None
-        notice = Notice(kind=kind, title=title, words=_words(event, who), severity=severity, at=now)
+        notice = Notice(
+            kind=kind, title=title, words=_words(event, kind, who), severity=severity, at=now
+        )
         self.kept.append(notice)
         self.unread += 1
         return notice, self._is_told(notice, who)
@@ -112,12 +117,15 @@ def _who(event: dict[str, Any]) -> str:
     return str(event.get("name") or event.get("issuer") or event.get("kind"))
 
 
-def _words(event: dict[str, Any], who: str) -> str:
+def _words(event: dict[str, Any], kind: str, who: str) -> str:
     entry = event.get("entry")
     if entry is None:
-        return (
-            " · ".join(str(event[name]) for name in ("name", "issuer", "detail") if event.get(name))
-            or "a capability is over"
-        )
+        return " · ".join(str(event[name]) for name in ("name", "detail") if event.get(name))
+    if kind == "revoked":
+        return f"{who} took back what you could look at"
+    if kind == "revocation_seen":
+        return f"{who}: what you took back opens nothing there any more"
+    if kind == "received" and entry["detail"].get("sentence"):
+        return str(entry["detail"]["sentence"])
     reason = entry["detail"].get("reason")
     return " · ".join(str(one) for one in (who, entry["subject"], reason) if one)

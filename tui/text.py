@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from rich.cells import cell_len
 
+from node.cli.text import clean as clean_lines
 from node.cli.text import clean_line
 
 MOST_LETTERS: Final = 4_000
@@ -38,6 +39,11 @@ def clean(text: str) -> str:
     if cut.isascii() and cut.isprintable():
         return cut
     return unicodedata.normalize("NFC", clean_line(cut))
+
+
+def letters(text: str) -> str:
+    """Return what was pasted, or is the name of a file, without what a terminal would act upon."""
+    return clean_lines(text).replace("\n", "")
 
 
 def clean_answer(value: Any, field: str = "") -> Any:

@@ -54,6 +54,7 @@ def clock(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+_OF_THE_DAY: Final = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
 _AGO: Final = re.compile(r"(\d+)\s*([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -61,10 +62,16 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def past_moment(text: str) -> str | None:
     """Return as RFC 3339 what a person means: ``3h`` ago, ``2030-01-31``, ``2030-01-31 14:00``.
 
-    A time without a zone is this terminal's. None where it is neither.
+    ``14:00`` is the last one there was. A time without a zone is this terminal's. None where it is
+    none of these.
     """
     if match := _AGO.fullmatch(text.strip()):
         return (now() - timedelta(**{_UNITS[match[2]]: int(match[1])})).isoformat()
+    if _OF_THE_DAY.fullmatch(text.strip()):
+        local = now().astimezone()
+        hour, minute = map(int, text.split(":"))
+        moment = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        return (moment if moment <= local else moment - timedelta(days=1)).isoformat()
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:

@@ -95,7 +95,7 @@ class Terminal:
             **streams,  # type: ignore[call-overload]
         )
         os.close(slave)
-        self.written = b""
+        self.written = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -107,7 +107,11 @@ class Terminal:
     @property
     def text(self) -> str:
         """What was written, without what moves the cursor or colours."""
-        return _SEQUENCE.sub("", self.written.decode("utf-8", "replace"))
+        return self.text_since(0)
+
+    def text_since(self, place: int) -> str:
+        """Return the same of what was written from a place on."""
+        return _SEQUENCE.sub("", self.written[place:].decode("utf-8", "replace"))
 
     def until(self, words: str, *, seconds: float = 60) -> None:
         """Wait until words were written."""
@@ -124,9 +128,10 @@ class Terminal:
         """Send what keys send."""
         os.write(self._master, keys.encode())
 
-    def resize(self, columns: int, lines: int) -> None:
-        """Give the terminal another size; the program is told."""
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    def resize(self, columns: int, lines: int, cell: tuple[int, int] = (0, 0)) -> None:
+        """Give the terminal another size; the program is told, of pixels of a cell too."""
+        told = struct.pack("HHHH", lines, columns, columns * cell[0], lines * cell[1])
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, told)
 
     def ended(self, *, seconds: float = 60) -> int:
         """Wait until the process has ended and everything is read; return its exit code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,12 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
+from node.system import SystemClock, system_entropy
+from node.vault.database import WriteTransaction
+from node.vault.records.witness import insert_alarm
+from node.vault.vault import Vault
+from protocol.audit.checkpoint import origin_of
+from protocol.identity import parse_fingerprint
 from tests.e2e import people as e2e
 from tests.e2e.people import Cli
 from tests.tui.support import LARGE, SMALL, USUAL, Screen, opened
@@ -21,11 +28,11 @@ from tui.screens.dialog import Ask, AskText
 from tui.screens.help import KeysDialog
 from tui.screens.importing import ImportDialog
 from tui.screens.inbox import InboxScreen
+from tui.screens.inviting import IdentityDialog
 from tui.screens.library import LibraryScreen
 from tui.screens.notices import AlarmsDialog, NoticesDialog
 from tui.screens.sending import PhraseDialog
 from tui.screens.share import ShareDialog
-from tui.screens.team import IdentityDialog
 from tui.screens.viewer import ViewerScreen
 from tui.widgets.lines import KeyLine
 from tui.widgets.picture import PictureView
@@ -338,6 +345,19 @@ async def test_what_comes_while_one_looks_is_new(alice: Cli, bob: Cli) -> None:
         capability = share(alice)
         await select(screen, capability)
         await screen.until(lambda: " new " in screen.text)
+    # It is new as long as nothing of it was opened, also to a program that begins later.
+    async with opened(bob, LARGE) as screen:
+        await screen.settled()
+        page = await screen.show("Shared with me", "2")
+        await screen.settled()
+        await select(screen, capability)
+        await screen.until(lambda: " new " in screen.text)
+        bob.ready(capability)
+        bob.do("open", capability)
+        assert isinstance(page, InboxScreen)
+        await screen.until(lambda: (page.rows.current or {})["opened"])
+        line = next(one for one in screen.lines if one.startswith("▌"))
+        assert " new " not in line
         alice.do("revoke", capability)
         again = share(alice)
         await select(screen, again)
@@ -407,7 +427,7 @@ async def test_an_entry_is_shown_whole_with_its_proof_and_the_next_denied_is_fou
 ALARM = {
     "id": 1, "name": "bob", "fingerprint": "", "own": False, "origin": "", "kind": "fork",
     "detail": "two heads of 7 entries", "proven": True, "raised_at": "2026-01-01T00:00:00Z",
-    "state": "stands",
+    "over_since": None, "state": "stands",
 }  # fmt: skip
 
 
@@ -428,9 +448,13 @@ async def test_an_alarm_stands_on_every_screen_and_a_key_leads_to_it(alice: Cli)
         for key, name in (("2", "Shared with me"), ("5", "Team"), ("1", "Library")):
             await screen.show(name, key)
             await screen.until(lambda: "! bob: two heads of 7 entries (A)" in screen.head)
+        await screen.pilot.resize_terminal(*SMALL)
+        await screen.until(lambda: screen.lines[0].rstrip().endswith("(A)"))
+        await screen.pilot.resize_terminal(*USUAL)
         await screen.press("A")
         await in_front(screen, AlarmsDialog)
         await screen.until(lambda: "proven by its signatures" in screen.words)
+        assert "it was rewritten" in screen.words
         await screen.press("c")
         await in_front(screen, Ask)
         await screen.press("enter")
@@ -440,7 +464,84 @@ async def test_an_alarm_stands_on_every_screen_and_a_key_leads_to_it(alice: Cli)
         await screen.until(lambda: "Alarm: bob" in screen.words)
 
 
+async def raise_one_that_is_over(alice: Cli, bob: Cli) -> None:
+    """Put an alarm about a log that Bob has given up into Alice's vault, behind her node's back."""
+    (fingerprint,) = [
+        one["fingerprint"] for one in alice.do("team", "show")["members"] if one["name"] == "bob"
+    ]
+    about = parse_fingerprint(fingerprint)
+    await asyncio.to_thread(alice.do, "node", "stop")
+    vault = await Vault.open(
+        alice.home, passphrase=alice.passphrase, clock=SystemClock(), entropy=system_entropy
+    )
+    raised = SystemClock().now() - 60_000
+
+    def job(transaction: WriteTransaction) -> bool:
+        return insert_alarm(
+            transaction.connection, fingerprint=about, origin=origin_of(about, 7), kind="fork",
+            detail="the log does not extend a head", first=b"1", second=b"2", evidence=None,
+            now=raised,
+        )  # fmt: skip
+
+    assert (await vault.database.write(job)).value
+    await vault.close()
+    await asyncio.to_thread(alice.do, "node", "start", "--listen", "127.0.0.1:0", "--no-mdns")
+
+
+async def test_an_alarm_that_is_over_waits_for_whoever_comes_later(alice: Cli, bob: Cli) -> None:
+    await raise_one_that_is_over(alice, bob)
+    for _ in range(2):  # Whoever looked in between has seen it and not cleared it.
+        async with opened(alice, LARGE) as screen:
+            await screen.settled()
+            await screen.until(lambda: "! bob: was: the log does not extend" in screen.head)
+            assert "is over since 20" in screen.head
+            await screen.press("A")
+            await in_front(screen, AlarmsDialog)
+            await screen.until(lambda: "was: the log does not extend a head; is" in screen.words)
+            assert "nothing is held up" in screen.words
+    (told,) = alice.do("node", "status")["alarms"]
+    assert [told] == alice.do("audit", "alarms")
+    assert told["state"] == "over"
+    async with opened(alice, USUAL) as screen:
+        await screen.settled()
+        await screen.press("A")
+        await in_front(screen, AlarmsDialog)
+        await screen.press("c")
+        await in_front(screen, Ask)
+        assert "Clear the alarm that is over?" in screen.words
+        await screen.press("c")
+        await screen.until(lambda: screen.app.screen is screen.app.screen_stack[1])
+        await screen.until(lambda: "was: the log" not in screen.head)
+        await screen.press("A")
+        await screen.until(lambda: "no alarm stands" in screen.status)
+    assert alice.do("node", "status")["alarms"] == []
+    assert [one["state"] for one in alice.do("audit", "alarms")] == ["cleared"]
+
+
+async def test_an_alarm_that_somebody_cleared_meanwhile_is_gone_from_its_dialog(
+    alice: Cli,
+) -> None:
+    async with opened(alice, LARGE) as screen:
+        await screen.settled()
+        screen.app._take_alarms([ALARM])
+        await screen.press("A")
+        await in_front(screen, AlarmsDialog)
+        await screen.until(lambda: "No alarm stands any more." in screen.words)
+        await screen.press("c")
+        assert isinstance(screen.app.screen, AlarmsDialog)
+
+
 # Team ---------------------------------------------------------------------------------------------
+
+
+async def test_the_title_line_tells_who_comes_and_goes(alice: Cli, bob: Cli) -> None:
+    async with opened(alice, LARGE) as screen:
+        await screen.settled()
+        await screen.until(lambda: "● 1 online" in screen.lines[0])
+        await asyncio.to_thread(bob.kill)
+        await screen.until(lambda: "● 0 online" in screen.lines[0])
+        await asyncio.to_thread(bob.do, "node", "start", "--listen", "127.0.0.1:0", "--no-mdns")
+        await screen.until(lambda: "● 1 online" in screen.lines[0])
 
 
 async def test_own_words_have_a_code_where_there_is_room(alice: Cli) -> None:

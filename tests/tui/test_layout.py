@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from rich.cells import cell_len
+from textual.containers import VerticalScroll
 from textual.geometry import Size
+from textual.widgets import Button, Input
 
 from tests.e2e.people import Cli
 from tests.tui.support import LARGE, SMALL, USUAL, Screen, opened
-from tui.screens.dialog import Dialog
+from tui.screens.dialog import Answer, Ask, AskText, Dialog
 from tui.screens.library import LibraryScreen
 from tui.screens.page import Page
 from tui.screens.table import KEYS
@@ -224,6 +226,109 @@ async def test_taking_back_names_person_picture_and_consequence_and_keeps_by_def
         assert focused is not None
         assert focused.id == "answer-keep"
         assert focused.region.bottom < SMALL[1]
+
+
+ANSWERS = (
+    Answer("i", "Import pictures", "import"),
+    Answer("j", "Join a team", "join"),
+    Answer("l", "Look around", "look"),
+)
+LABELS = ("Import pictures (i)", "Join a team (j)", "Look around (l)")
+
+
+@pytest.mark.parametrize("size", [SMALL, USUAL], ids=str)
+async def test_a_long_question_is_read_by_keys_with_every_answer_in_sight(
+    alice: Cli, size: tuple[int, int]
+) -> None:
+    answered: list[str | None] = []
+    async with opened(alice, size) as screen:
+        await screen.settled()
+        asked = Ask(
+            "Begin, with a heading that is longer than a line of any small terminal has room for?",
+            "\n".join(f"line {number}" for number in range(40)),
+            consequence="What was seen cannot be taken back.",
+            answers=ANSWERS,
+        )
+        screen.app.push_screen(asked, answered.append)
+        await screen.until(lambda: "line 0" in screen.words)
+        words = asked.query_one(VerticalScroll)
+
+        def frame() -> str:
+            return screen.lines[asked.query_one(".box").region.bottom - 1]
+
+        def in_sight() -> bool:
+            return all(label in screen.words for label in LABELS) and "Begin, with" in screen.words
+
+        await screen.until(lambda: "PgDn more" in frame() and in_sight())
+        assert "taken back" not in screen.words
+        for key, line in (("down", 1), ("up", 0)):
+            await screen.press(key)
+            await screen.until(lambda line=line: round(words.scroll_y) == line)  # type: ignore[misc]
+        seen = set(screen.words.split())
+        while words.scroll_y < words.max_scroll_y:
+            before = words.scroll_y
+            await screen.press("pagedown")
+            await screen.until(lambda before=before: words.scroll_y > before)  # type: ignore[misc]
+            seen |= set(screen.words.split())
+        assert {str(number) for number in range(40)} <= seen
+        await screen.until(lambda: "! What was seen cannot be taken back." in screen.words)
+        await screen.until(lambda: "PgUp back" in frame() and in_sight())
+        await screen.press("pageup")
+        await screen.until(lambda: "PgDn more" in frame())
+        # Reading has not moved the answer that Enter would give.
+        assert screen.app.focused is asked.query_one("#answer-import", Button)
+        await screen.press("tab", "enter")
+        await screen.until(lambda: answered == ["join"])
+
+
+async def test_a_short_question_has_nothing_more_to_read(alice: Cli) -> None:
+    async with opened(alice, SMALL) as screen:
+        await screen.settled()
+        asked = Ask("Begin?", "A few words.", consequence="It counts.", answers=ANSWERS)
+        screen.app.push_screen(asked)
+        await screen.until(lambda: "! It counts." in screen.words)
+        for size in (SMALL, USUAL, SMALL):
+            await screen.pilot.resize_terminal(*size)
+            await screen.until(lambda: all(one in screen.words for one in LABELS))
+            await screen.until(
+                lambda: "Tab another" in screen.lines[asked.query_one(".box").region.bottom - 1]
+            )
+            rows = {button.region.y for button in asked.query(Button)}
+            assert len(rows) == (3 if size == SMALL else 1)
+            assert "PgDn" not in screen.words
+
+
+@pytest.mark.parametrize(
+    ("title", "keys", "needed"),
+    [
+        ("Library", ("1", "colon"), "needs a number"),
+        ("Library", ("1", "e", "enter"), "needs a folder"),
+        ("Shared by me", ("3", "e"), "Nothing to extend by yet"),
+        ("Audit", ("4", "t"), "needs a time"),
+    ],
+)
+async def test_an_empty_line_is_told_what_is_needed(
+    alice: Cli, title: str, keys: tuple[str, ...], needed: str
+) -> None:
+    if not any(one["state"] == "live" for one in alice.do("shares")):
+        alice.do("share", alice.do("images")[0]["id"], "--to", "bob", "--for", "2h")
+    async with opened(alice, SMALL) as screen:
+        await screen.settled()
+        await screen.show(title, keys[0])
+        await screen.settled()
+        for key in keys[1:]:
+            await screen.press(key)
+            await screen.until(lambda: isinstance(screen.app.screen, Dialog))
+        await screen.until(lambda: isinstance(screen.app.screen, AskText))
+        line = screen.app.screen.query_one(Input)
+        line.value = " "
+        await screen.press("enter")
+        await screen.until(lambda: needed in screen.words)
+        assert isinstance(screen.app.screen, AskText)
+        await screen.press("x")
+        await screen.until(lambda: needed not in screen.words)
+        await screen.press("escape")
+        await screen.until(lambda: isinstance(screen.app.screen, Page))
 
 
 # Resizing -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets import Input
 
 from tests.e2e.people import Cli
 from tests.tui.support import LARGE, SMALL, USUAL, Screen, opened
@@ -41,7 +42,7 @@ async def test_a_key_of_ones_own_is_told_where_keys_are_told(alice: Cli) -> None
         assert not screen.app.problems
         footer = screen.lines[-1]
         assert "z share" in footer
-        assert "f1 keys" in footer
+        assert "F1 keys" in footer
         await screen.press("s")
         assert isinstance(screen.app.screen, LibraryScreen)
         await screen.press("z")
@@ -74,6 +75,10 @@ def test_a_filter_is_read_from_words() -> None:
         query="sea sun", album="winter", status="shared"
     )
     assert LibraryFilter.typed("person: name:x") == LibraryFilter(query="name:x")
+    assert LibraryFilter.typed("album:'winter wa").album == "'winter", "typed on: no end yet"
+    assert LibraryFilter.typed("album:'winter walk' sea") == LibraryFilter(
+        query="sea", album="winter walk"
+    )
 
 
 async def test_typing_filters_and_escape_takes_it_back(alice: Cli) -> None:
@@ -96,6 +101,31 @@ async def test_a_filter_that_names_nobody_says_so(alice: Cli) -> None:
         await screen.press("slash")
         await screen.type("person:nobody")
         await screen.until(lambda: "nobody" in screen.status)
+
+
+async def test_a_refusal_is_read_whole_where_the_line_is_too_short_for_it(alice: Cli) -> None:
+    async with opened(alice, SMALL) as screen:
+        await screen.settled()
+        await screen.press("slash")
+        screen.page.query_one(Input).value = "album:'no such album'"
+        await screen.until(lambda: "no such album" in screen.status)
+        told = [one.message for one in screen.app._notifications]
+        assert any("lists what there is" in one for one in told), "a toast has room for it"
+
+
+async def test_what_a_field_can_have_is_told_while_it_is_typed(alice: Cli) -> None:
+    async with opened(alice) as screen:
+        await screen.settled()
+        grid = library(screen).grid
+        await screen.press("slash")
+        await screen.type("status:un")
+        await screen.until(lambda: "status: shared, unshared" in screen.status)
+        assert grid.total == 12
+        await screen.type("shared")
+        await screen.until(lambda: screen.status == "")
+        await screen.until(lambda: "found" in screen.text)
+        await screen.type(" classification:x")
+        await screen.until(lambda: "classification: public, internal" in screen.status)
 
 
 async def test_marks_ranges_and_all_are_counted_and_cleared(alice: Cli) -> None:
@@ -145,6 +175,50 @@ async def test_two_keys_share_safely_and_u_takes_it_back_unsent(alice: Cli, bob:
         await screen.until(lambda: screen.status == "not shared")
     assert len(alice.do("shares")) == before
     assert bob.name == "bob"
+
+
+async def test_what_is_taken_back_is_marked_again(
+    alice: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.screens.sending.UNDO_S", 600.0)
+
+    async def share_marked(screen: Screen, count: int) -> None:
+        await screen.press("s")
+        await screen.until(lambda: isinstance(screen.app.screen, ShareDialog))
+        await screen.until(lambda: f"bob may view {count} pictures" in screen.words)
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.unsent.waits)
+        assert not library(screen).grid.pages.marks
+
+    async with opened(alice) as screen:
+        await screen.settled()
+        pages = library(screen).grid.pages
+        await screen.press("space", "space")
+        marks = list(pages.marks)
+        await share_marked(screen, 2)
+        # Wherever one is by then.
+        await screen.show("Team", "5")
+        await screen.press("u")
+        await screen.until(lambda: screen.status == "not shared")
+        await screen.show("Library", "1")
+        await screen.until(lambda: "2 pictures marked" in screen.head)
+        assert list(pages.marks) == marks
+        assert screen.status == "", "nothing is counted down where it began"
+        # What was marked since stays so.
+        await share_marked(screen, 2)
+        await screen.press("space")
+        await screen.until(lambda: len(pages.marks) == 1)
+        since = list(pages.marks)
+        await screen.press("u")
+        await screen.until(lambda: list(pages.marks) == marks + since)
+        # Of what another filter hides, nothing is marked.
+        await share_marked(screen, 3)
+        await screen.press("slash")
+        await screen.type("wint")
+        await screen.until(lambda: pages.loaded and 0 < pages.total < 12)
+        await screen.press("enter", "u")
+        await screen.until(lambda: screen.status == "not shared")
+        assert not pages.marks
 
 
 async def test_a_share_that_waits_is_sent_first_where_whoever_leaves_says_so(alice: Cli) -> None:

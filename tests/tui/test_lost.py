@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -157,7 +159,6 @@ async def test_a_share_that_waits_is_kept_while_there_is_no_node(
     alice: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(alice.do("shares"))
-    monkeypatch.setattr("tui.screens.sending.UNDO_S", 2.0)
     async with opened(alice) as screen:
         await screen.settled()
         await share_dialog(screen)
@@ -165,6 +166,7 @@ async def test_a_share_that_waits_is_kept_while_there_is_no_node(
         await screen.until(lambda: screen.app.unsent.waits)
         await lost(screen, alice)
         await screen.until(lambda: "not shared yet" in screen.status)
+        monkeypatch.setattr("tui.screens.sending.UNDO_S", 2.0)
         await back(screen, alice)
         await screen.until(lambda: not screen.app.unsent.waits)
         await screen.until(lambda: "shared 1 picture with bob" in screen.status)
@@ -191,12 +193,43 @@ async def test_leaving_asks_about_a_share_that_is_not_sent(alice: Cli) -> None:
     assert len(alice.do("shares")) == before
 
 
-async def test_a_share_that_could_not_be_sent_keeps_the_program_open(alice: Cli) -> None:
+async def test_no_second_passes_while_whoever_leaves_is_asked(alice: Cli) -> None:
+    counted: list[int] = []
+
+    def counts() -> bool:
+        found = re.search(r"sharing 1 picture in (\d+) s", screen.status)
+        if found:
+            counted.append(int(found[1]))
+        return found is not None
+
     async with opened(alice) as screen:
         await screen.settled()
         await share_dialog(screen)
         await screen.press("enter")
+        await screen.until(counts)
+        burst(screen, "q")
+        await screen.until(lambda: not counts())
+        assert screen.status == "not shared yet: it waits for your answer"
+        await screen.until(lambda: isinstance(screen.app.screen, Ask))
+        held, since = counted[-1], time.monotonic()
+        await screen.until(lambda: time.monotonic() > since + 4)
+        assert isinstance(screen.app.screen, Ask)
+        assert "It waits for your answer" in screen.words
+        await screen.press("k")
+        await screen.until(counts)
+        assert held - 2 <= counted[-1] <= held
+        await screen.press("u")
+        await screen.until(lambda: screen.status == "not shared")
+
+
+async def test_a_share_that_could_not_be_sent_keeps_the_program_open(alice: Cli) -> None:
+    async with opened(alice) as screen:
+        await screen.settled()
+        await screen.press("space")
+        await share_dialog(screen)
+        await screen.press("enter")
         await screen.until(lambda: screen.app.unsent.waits)
+        assert "marked" not in screen.head
         await lost(screen, alice)
         await screen.press("q")
         await screen.until(lambda: isinstance(screen.app.screen, Ask))
@@ -204,12 +237,15 @@ async def test_a_share_that_could_not_be_sent_keeps_the_program_open(alice: Cli)
         await screen.until(lambda: screen.status == "not shared: the node is not there")
         assert not screen.app._exit
         await back(screen, alice)
+        # Nothing was shared: what it was to be is marked again.
+        await screen.until(lambda: "1 picture marked" in screen.head)
 
 
 async def test_a_lock_from_elsewhere_drops_a_share_that_waits(alice: Cli) -> None:
     before = len(alice.do("shares"))
     async with opened(alice) as screen:
         await screen.settled()
+        await screen.press("space")
         await share_dialog(screen)
         await screen.press("enter")
         await screen.until(lambda: screen.app.unsent.waits)
@@ -221,6 +257,7 @@ async def test_a_lock_from_elsewhere_drops_a_share_that_waits(alice: Cli) -> Non
         finally:
             await asyncio.to_thread(alice.do, "unlock")
         await screen.settled()
+        assert "marked" not in screen.head, "nothing of it is held while it is locked"
     assert len(alice.do("shares")) == before
 
 

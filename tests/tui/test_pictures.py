@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import math
 import os
 import pty
 import re
+import struct
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +31,10 @@ from tui.pictures.painter import Painter
 from tui.pictures.strips import Box, Lines, decoded, pixel_strips
 from tui.pictures.terminal import (
     SETTING,
+    USUAL_CELL,
     Pictures,
     ask_name,
+    cell_size,
     depth_of,
     has_true_colours,
     is_known,
@@ -38,6 +43,7 @@ from tui.pictures.terminal import (
 )
 from tui.screens.doctor import terminal_checks
 from tui.screens.library import LibraryScreen
+from tui.screens.viewer import ViewerScreen
 
 TRUE = {"COLORTERM": "truecolor"}
 
@@ -134,9 +140,10 @@ def test_a_terminal_that_draws_all_colours_has_them_though_nothing_else_says_so(
 def test_doctor_says_what_pixels_need(
     environment: dict[str, str], pictures: Pictures, told: str
 ) -> None:
-    (*_, check) = terminal_checks(environment, pictures, 80)
+    (*_, check) = terminal_checks(environment, pictures, 80, (16, 34))
     assert told in check["hint"]
     assert ("pixels" in check["message"]) is (pictures is Pictures.KITTY)
+    assert ("16 × 34" in check["message"]) is (pictures is Pictures.KITTY)
 
 
 @pytest.fixture
@@ -169,6 +176,35 @@ def test_a_terminal_that_does_not_tell_has_no_name(line: tuple[int, int]) -> Non
 def test_what_a_terminal_answers_is_never_more_than_a_name(line: tuple[int, int]) -> None:
     os.write(line[0], b"\x1bP>|evil\x1b]52;c;ZXZpbA==\x07\x1b\\\x1b[?62;c")
     assert ask_name(line[1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ((24, 80, 800, 480), (10, 20)),
+        ((24, 80, 80 * 18 + 7, 24 * 37 + 1), (18, 37)),
+        ((24, 80, 80 * 64, 24 * 4), (64, 4)),
+        # Terminals that do not tell, and what no terminal can be.
+        ((24, 80, 0, 0), USUAL_CELL),
+        ((24, 80, 800, 0), USUAL_CELL),
+        ((24, 80, 80 * 65, 24 * 130), USUAL_CELL),
+        ((24, 80, 80 * 3, 24 * 6), USUAL_CELL),
+        ((0, 0, 800, 480), USUAL_CELL),
+    ],
+)
+def test_a_terminal_tells_how_large_its_cells_are(
+    line: tuple[int, int], told: tuple[int, ...], found: tuple[int, int]
+) -> None:
+    fcntl.ioctl(line[0], termios.TIOCSWINSZ, struct.pack("HHHH", *told))
+    assert cell_size(line[1]) == found
+
+
+def test_what_is_no_terminal_tells_nothing() -> None:
+    reads, writes = os.pipe()
+    assert cell_size(reads) == USUAL_CELL
+    os.close(reads)
+    os.close(writes)
+    assert cell_size(reads) == USUAL_CELL
 
 
 # Cells --------------------------------------------------------------------------------------------
@@ -328,6 +364,45 @@ def test_where_a_picture_stands_each_cell_tells_its_place() -> None:
     assert len(set(kitty.MARKS)) == len(kitty.MARKS) >= 240
 
 
+def painter_on(cell: tuple[int, int], line: tuple[int, int], sent: list[str]) -> Painter:
+    size = struct.pack("HHHH", 24, 80, 80 * cell[0], 24 * cell[1])
+    fcntl.ioctl(line[0], termios.TIOCSWINSZ, size)
+    return Painter(Pictures.KITTY, Depth.TRUE, sent.append, line[1])
+
+
+def test_a_thumbnail_has_the_pixels_of_the_cells_it_stands_in_and_no_more_than_it_has(
+    line: tuple[int, int],
+) -> None:
+    (_, data), *_ = made_pictures(1, (240, 160))
+    # (size of a cell, size of what is sent, cells it stands in)
+    for cell, pixels, cells_of_it in (
+        ((8, 16), (240, 160), (30, 10)),
+        ((6, 12), (180, 120), (30, 10)),
+        ((6, 18), (180, 120), (30, 7)),
+        ((20, 40), (240, 160), (30, 10)),
+    ):
+        sent: list[str] = []
+        lines = painter_on(cell, line, sent).thumbnail(data, Box(30, 12))
+        assert f"s={pixels[0]},v={pixels[1]}," in sent[0]
+        assert (lines.columns, len(lines.strips)) == cells_of_it
+
+
+def test_a_picture_is_as_sharp_as_the_cells_and_never_too_much_to_fetch(
+    line: tuple[int, int],
+) -> None:
+    sent: list[str] = []
+    painter = painter_on((16, 34), line, sent)
+    assert painter.room(Box(100, 40)) == (1600, 1360)
+    for zoom in (1, 1.5, 2, 3, 4, 6, 8):
+        for box in (Box(236, 66), Box(236, 8), Box(20, 66), Box(1, 1)):
+            wide, high = painter.room(box, zoom)
+            assert wide * high * zoom * zoom <= 8_000_000
+            assert max(wide, high) * zoom <= 8_192
+            lines = painter.pixels(bytes(3 * wide * high), wide, high, box, (wide, high))
+            # Fewer pixels take the same place.
+            assert (lines.columns, len(lines.strips)) == (box.columns, box.rows)
+
+
 def test_what_is_dropped_the_terminal_forgets() -> None:
     sent, held = sent_by(inside=False)
     numbers = [held.place(bytes(300), 10, 10, Box(2, 2)).image for _ in range(3)]
@@ -406,6 +481,28 @@ async def test_the_terminal_holds_only_what_the_grid_holds(alice: Cli) -> None:
     assert not re.search(r"[_,]t=[fts]", everything)
 
 
+async def test_behind_a_dialog_no_picture_is_drawn(alice: Cli) -> None:
+    async with opened(alice, LARGE) as screen:
+
+        def colours() -> int:
+            drawn = [one for line in range(view.size.height) for one in view.render_line(line)]
+            return len({one.style.bgcolor for one in drawn if one.style is not None})
+
+        await screen.settled()
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, ViewerScreen))
+        viewer = screen.app.screen
+        assert isinstance(viewer, ViewerScreen)
+        view = viewer.view
+        await screen.until(lambda: view.drawn)
+        assert colours() > 20
+        await screen.press("question_mark")
+        await screen.until(lambda: screen.app.screen is not viewer)
+        await screen.until(lambda: colours() == 2)
+        await screen.press("escape")
+        await screen.until(lambda: colours() > 20)
+
+
 @pytest.mark.parametrize("leaves", ["L", "q"])
 def test_what_a_terminal_was_sent_is_taken_back_when_it_is_locked_or_left(
     alice: Cli, tmp_path: Path, leaves: str
@@ -440,6 +537,50 @@ def test_what_a_terminal_was_sent_is_taken_back_when_it_is_locked_or_left(
         finally:
             if leaves == "L":
                 alice.do("unlock")
+
+
+def test_where_the_cells_change_their_size_everything_is_drawn_for_it(
+    alice: Cli, tmp_path: Path
+) -> None:
+    environment = environment_of(
+        tmp_path,
+        {
+            "SAFELIGHT_HOME": str(alice.home),
+            "SAFELIGHT_PASSPHRASE_FILE": str(alice.passphrase_file),
+            SETTING: "kitty",
+        },
+    )
+
+    def sizes(begun: int) -> set[tuple[int, int]]:
+        sent = bytes(one.written[begun:])
+        return {(int(wide), int(high)) for wide, high in re.findall(rb"s=(\d+),v=(\d+),", sent)}
+
+    with terminal(environment=environment, size=(80, 24)) as one:
+        one.until("12 pictures")
+        until(lambda: len(PLACED.findall(one.written)) >= 12, lambda: one.text, seconds=60)
+        one.quiet()
+        usual, held = sizes(0), set(PLACED.findall(one.written))
+        # As many cells as before, and larger ones.
+        begun = len(one.written)
+        one.resize(80, 24, (13, 26))
+        until(lambda: held <= set(DROPPED.findall(one.written)), lambda: one.text, seconds=60)
+        until(lambda: len(PLACED.findall(one.written, begun)) >= 12, lambda: one.text, seconds=60)
+        one.quiet()
+        larger = sizes(begun)
+        assert len(larger) == len(usual)
+        for (wide, high), (before, low) in zip(sorted(larger), sorted(usual), strict=True):
+            assert 1.2 < wide / before < 1.4
+            assert 1.2 < high / low < 1.4
+        begun = len(one.written)
+        one.send("\r")
+        until(lambda: PLACED.search(one.written, begun), lambda: one.text, seconds=60)
+        one.quiet()
+        ((wide, high),) = sizes(begun)
+        begun = len(one.written)
+        one.resize(80, 24, (10, 20))
+        until(lambda: PLACED.search(one.written, begun), lambda: one.text, seconds=60)
+        one.quiet()
+        assert all(now < wide and low < high for now, low in sizes(begun))
 
 
 def test_lines_of_a_picture_are_cut_only_between_cells() -> None:

@@ -211,7 +211,7 @@ def test_no_widget_is_given_a_string_that_it_would_read_as_markup() -> None:
 
 def _is_ours(words: list[str], place: int) -> bool:
     """``update`` of a dictionary or set is nobody's text."""
-    return words[place - 2] in {"marks", "newest", "fields", "environ"}
+    return words[place - 2] in {"marks", "newest", "fields", "environ", "_usual"}
 
 
 def test_static_would_read_markup() -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.people import Cli
+import pytest
+from textual.widgets import Input
+
+from node.system import SystemClock, system_entropy
+from node.vault.vault import Vault
+from tests.e2e.people import Cli, picture_files
 from tests.tui.support import LARGE, SMALL, USUAL, Screen, opened
 from tui.screens.audit import AuditFilter, AuditScreen
 from tui.screens.dialog import Ask
@@ -112,7 +117,7 @@ async def test_a_share_is_extended(alice: Cli, bob: Cli) -> None:
         await screen.press("e")
         await screen.type("24h +3")
         await screen.press("enter")
-        await screen.until(lambda: "extended" in screen.status)
+        await screen.until(lambda: "extended: ends in " in screen.status)
     [one] = [one for one in alice.do("shares") if one["id"] == capability]
     assert one["opens_left"] == 13
 
@@ -149,6 +154,8 @@ async def test_the_doctor_looks_at_node_and_terminal(alice: Cli) -> None:
         await screen.until(lambda: "decoding" in screen.text)
         assert "pictures" in screen.text
         assert "clock" in screen.text
+        assert "runs since 20" in screen.words
+        assert "the log is signed by its key 1" in screen.words
 
 
 async def test_the_review_lists_what_is_broad(alice: Cli) -> None:
@@ -171,6 +178,32 @@ def test_the_filter_of_the_log_is_read_from_words() -> None:
     assert AuditFilter.typed("who:bob denied since:2030-01-31 who:") == AuditFilter(
         who="bob", since="2030-01-31", events=("denied",)
     )
+    assert AuditFilter.typed("image:'hills after rain.jpg'").image == "hills after rain.jpg"
+    assert AuditFilter.typed("who:o'neil").who == "o'neil"
+    with pytest.raises(ValueError, match=r"no filter from: but who:, image:, since:, until:"):
+        AuditFilter.typed("from:bob")
+
+
+async def test_a_filter_that_nobody_understands_says_why_and_the_list_stays(alice: Cli) -> None:
+    async with opened(alice, LARGE) as screen:
+        await screen.settled()
+        page = await screen.show("Audit", "4")
+        assert isinstance(page, AuditScreen)
+        await screen.until(lambda: page.rows.total)
+        for typed, said in (
+            ("bob", "who:bob is a person"),
+            ("from:bob", "no filter from:"),
+            ("who:nobody", "nobody"),
+        ):
+            await screen.press("slash")
+            page.query_one("#filter", Input).value = typed
+            await screen.press("enter")
+            await screen.until(lambda said=said: said in screen.status)  # type: ignore[misc]
+            assert page.rows.current is not None
+        page.query_one("#filter", Input).value = "imported"
+        await screen.press("enter")
+        await screen.until(lambda: page.rows.total == 12)
+        assert screen.status == "", "what was wrong is no more"
 
 
 async def test_the_log_is_read_filtered_and_verified(alice: Cli) -> None:
@@ -233,3 +266,40 @@ async def test_importing_shows_what_came_and_what_failed(alice: Cli, tmp_path: P
         await screen.type(str(tmp_path))
         await screen.press("enter")
         await screen.until(lambda: "nothing was imported" in screen.status, seconds=60)
+
+
+async def test_a_log_that_was_changed_is_told_in_front_of_everything(tmp_path: Path) -> None:
+    dave = Cli("dave", tmp_path)
+    dave.set_up()
+    picture_files(tmp_path / "pictures", 3)
+    dave.do("import", str(tmp_path / "pictures"))
+    dave.do("node", "stop")
+    vault = await Vault.open(
+        dave.home, passphrase=dave.passphrase, clock=SystemClock(), entropy=system_entropy
+    )
+    changed = (
+        "UPDATE log_entries SET entry = CAST(replace(CAST(entry AS TEXT), 'imported', 'exported') "
+        "AS BLOB) WHERE log_index = 2"
+    )
+    await vault.database._writer.run(lambda db: db.execute(changed))
+    await vault.close()
+    try:
+        async with opened(dave) as screen:
+            await screen.settled()
+            await screen.show("Audit", "4")
+            await screen.settled()
+            await screen.press("v")
+            await screen.until(lambda: isinstance(screen.app.screen, Ask))
+            assert "The log does NOT verify" in screen.words
+            assert "one was changed, added or removed" in screen.words
+            await screen.press("escape")
+            await screen.until(lambda: isinstance(screen.app.screen, AuditScreen))
+            assert screen.status == "the log does NOT verify"
+            await screen.press("escape")
+            await screen.show("Doctor", "!")
+            await screen.settled()
+            await screen.until(lambda: "✕ bad verified" in screen.words)
+            assert "1 bad" in screen.head
+            assert "the own log DOES NOT VERIFY" in screen.words
+    finally:
+        dave.run("node", "stop")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tui.notices import Notices
-from tui.screens.importing import completions
+from tui.screens.importing import completions, meant, path_of
 from tui.screens.inbox import superseded
 from tui.screens.page import progress_words
 from tui.settings import Settings, read_settings, remember_theme
@@ -79,6 +79,29 @@ def test_what_others_do_makes_a_line_and_a_toast() -> None:
     assert notices.unread == 0
 
 
+def test_what_is_taken_back_is_told_once_and_by_name_on_either_side() -> None:
+    seen = opened(event="revocation_seen")
+    notices = Notices(Settings())
+    assert told(notices, seen) is True
+    seen["entry"]["detail"]["issuer"] = "bob"
+    assert told(notices, seen) is True
+    # The event that comes with the entry says neither who nor what.
+    assert told(notices, {"kind": "revoked", "capability": "00"}) is None
+    assert [(one.kind, one.title) for one in notices.read()] == [
+        ("revoked", "Taken back from you"),
+        ("revocation_seen", "Revocation seen"),
+    ]
+    assert all(one.words.startswith("bob") for one in notices.read())
+
+
+def test_what_is_shared_is_told_in_its_sentence() -> None:
+    received = opened(event="received")
+    received["entry"]["detail"]["sentence"] = "alice may view 1 picture from bob"
+    notices = Notices(Settings())
+    assert told(notices, received) is True
+    assert [one.words for one in notices.read()] == ["alice may view 1 picture from bob"]
+
+
 def test_toasts_are_few_and_quiet_hours_have_none_but_alarms() -> None:
     notices = Notices(Settings(quiet=(22 * 60, 7 * 60)))
     assert [told(notices, opened()) for _ in range(5)] == [True, True, True, False, False]
@@ -132,6 +155,11 @@ def test_a_past_time_is_read_from_words() -> None:
     assert abs(datetime.now(UTC) - timedelta(hours=3) - datetime.fromisoformat(moment)) < timedelta(
         minutes=5
     )
+    hour = past_moment("14:00")
+    assert hour is not None
+    ago = datetime.now(UTC) - datetime.fromisoformat(hour)
+    assert timedelta() <= ago < timedelta(days=1)
+    assert past_moment("25:00") is None
     day = past_moment("2030-01-31")
     assert day is not None
     assert datetime.fromisoformat(day).utcoffset() is not None
@@ -158,3 +186,15 @@ def test_a_qr_code_is_square_half_blocks() -> None:
     assert len({len(line) for line in lines}) == 1
     assert len(lines) * 2 - len(lines[0]) in (0, 1)
     assert set("".join(lines)) == set("█▀▄ ")
+
+
+def test_a_whole_path_typed_after_the_one_that_stands_there_is_the_one_meant() -> None:
+    assert meant("/srv/anna/") == "/srv/anna/"
+    assert meant("/srv/anna//media/card/DCIM") == "/media/card/DCIM"
+    assert meant("/srv/anna/~/Pictures") == "~/Pictures"
+    assert meant("/srv/anna/~old") == "/srv/anna/~old"
+
+
+def test_a_home_of_nobody_is_a_path_like_any_other() -> None:
+    assert path_of("~no-such-person/x") == Path("~no-such-person/x")
+    assert completions("~no-such-person/x") == ("~no-such-person/x", [])

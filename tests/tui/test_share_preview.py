@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from rich.segment import Segment
-from textual.widgets import Input
+from textual.content import Content
+from textual.widgets import Input, Static
 
 from node.control.client import ControlError
 from tests.e2e import people as e2e
@@ -316,3 +317,26 @@ def test_people_who_are_granted_the_same_stand_in_one_sentence() -> None:
     assert _together(made[:2]) == ["bob and carol" + rest]
     assert _together([*made, other]) == ["bob, carol and dan" + rest, other["sentence"]]
     assert _together([{"holder": "eve", "sentence": "odd"}]) == ["odd"]
+
+
+async def test_what_stays_here_is_struck_out_and_what_leaves_is_warned_of(alice: Cli) -> None:
+    def said(screen: Screen) -> tuple[str, set[str]]:
+        content = screen.app.screen.query_one(".words", Static).content
+        assert isinstance(content, Content)
+        struck = {
+            content.plain[one.start : one.end]
+            for one in content.spans
+            if "strike" in str(one.style)
+        }
+        return content.plain, struck
+
+    async with opened(alice, LARGE) as screen:
+        await screen.settled()
+        await screen.press("s")
+        await screen.until(lambda: "WHAT LEAVES" in screen.words)
+        plain, struck = said(screen)
+        camera = next(one for one in struck if one.startswith("camera "))
+        assert f"  - {camera}" in plain
+        await screen.press("o", "3")
+        await screen.until(lambda: f"! {camera}" in screen.words)
+        assert said(screen)[1] == set()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import ImageGrab
 
+from node.control.schema import Join
 from tests.e2e import people as e2e
 from tests.e2e.people import Cli
-from tests.tui.support import LARGE, Screen, opened
+from tests.tui.support import LARGE, SMALL, USUAL, Screen, opened
 from tests.tui.terminals import display
 from tui.screens.dialog import Ask
+from tui.screens.inviting import InvitationDialog, RoleDialog, join_by
 from tui.screens.team import TeamScreen
 from tui.screens.viewer import ViewerScreen
 from tui.widgets.picture import PictureView
@@ -57,6 +60,84 @@ async def test_one_history_needs_no_joining(alice: Cli) -> None:
         assert isinstance(screen.app.screen, TeamScreen)
         told = alice.run("team", "resolve")[1]["error"]["message"]
         assert told in screen.status
+
+
+async def test_a_code_is_shown_with_what_to_scan_wherever_it_is_whole(alice: Cli) -> None:
+    async with opened(alice) as screen:
+        await screen.settled()
+        await member(screen, "bob")
+        await screen.press("i")
+        await screen.until(lambda: isinstance(screen.app.screen, RoleDialog))
+        await screen.until(lambda: "shares nothing; looks, comments, rates" in screen.words)
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.screen, InvitationDialog))
+        code = screen.app.screen.query_one(".qr")
+        await screen.until(lambda: code.region.height > 10)
+        assert screen.app.size == USUAL
+        assert code.region.bottom < USUAL[1]
+        await screen.pilot.resize_terminal(*SMALL)
+        await screen.until(lambda: "█" not in screen.text and "type this code" in screen.words)
+        await screen.pilot.resize_terminal(*LARGE)
+        await screen.until(lambda: "█" in screen.text)
+        await screen.press("escape")
+        await screen.until(lambda: "taken back" in screen.status)
+
+
+async def test_two_histories_are_told_for_as_long_as_there_are_two(alice: Cli) -> None:
+    """A node that tells of two: making two is tested with the administrators."""
+    async with opened(alice) as screen:
+        await screen.settled()
+        honest = screen.app.gateway._client.call
+        told = {"conflict": "two histories since version 4"}
+
+        async def deceived(method: str, params: Any = None, **options: Any) -> Any:
+            answer = await honest(method, params, **options)
+            return {**answer, **told} if method == "team_show" else answer
+
+        screen.app.gateway._client.call = deceived  # type: ignore[method-assign]
+        await screen.show("Team", "5")
+        await screen.until(lambda: "! two histories, R joins them" in screen.head)
+        told["conflict"] = ""
+        screen.app._heard({"kind": "roster_resolved"})
+        await screen.until(lambda: "two histories" not in screen.head)
+
+
+async def test_words_that_differ_lead_to_what_to_do(alice: Cli) -> None:
+    async with opened(alice) as screen:
+        await screen.settled()
+        await member(screen, "bob")
+        await screen.press("w")
+        await screen.until(lambda: "They differ" in screen.words)
+        await screen.press("d")
+        await screen.until(lambda: "Remove them, and invite bob anew" in screen.words)
+
+
+async def test_who_may_not_change_the_team_is_told_so_before_any_dialog(bob: Cli) -> None:
+    async with opened(bob) as screen:
+        await screen.settled()
+        await member(screen, "alice")
+        assert "invite" not in screen.lines[-1]
+        for key in ("i", "x", "r"):
+            await screen.press(key)
+            await screen.until(lambda: "ask alice" in screen.status)
+            assert isinstance(screen.app.screen, TeamScreen)
+        for key in ("J", "N"):
+            await screen.press(key)
+            await screen.until(lambda: "another team needs another vault" in screen.status)
+            assert isinstance(screen.app.screen, TeamScreen)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("7-canyon-lava", Join(code="7-canyon-lava")),
+        ("7 canyon lava", Join(code="7 canyon lava")),
+        ("7-canyon-lava 192.0.2.1:74", Join(code="7-canyon-lava", at="192.0.2.1:74")),
+        ("7 canyon lava r.example:74/K", Join(code="7 canyon lava", rendezvous="r.example:74/K")),
+    ],
+)
+def test_an_address_may_stand_after_the_code(typed: str, meant: Join) -> None:
+    assert join_by(typed) == meant
 
 
 async def test_what_a_member_may_hold_is_told_before_they_go_and_after(alice: Cli) -> None:

@@ -24,6 +24,7 @@ from tui.screens import table
 TWINS: Final = {
     "app.lock": "lock",
     "app.notices": "audit log",
+    "notices.log": "audit log",
     "app.alarms": "audit alarms",
     "app.undo": "revoke",
     "show.library": "images",
@@ -50,7 +51,6 @@ TWINS: Final = {
     "share.see": "share",
     "share.another": "share",
     "phrase.keep": "share",
-    "viewer.open": "open",
     "viewer.share": "share",
     "viewer.metadata": "inspect",
     "viewer.save": "save",
@@ -85,7 +85,8 @@ OF_THE_SCREEN_ALONE: Final = frozenset(
     (
         *("app.leave", "app.keys", "app.palette", "app.quit", "page.back"),
         *("dialog.cancel", "dialog.keys", "keys.close", "entry.close", "notices.close"),
-        *("alarms.close", "identity.close", "recovery.down", "recovery.up"),
+        *("metadata.close", "ask.down", "ask.page-down", "ask.page-up", "ask.up"),
+        *("alarms.close", "identity.close", "recovery.down", "recovery.up", "vault.next"),
         *("list.choose", "list.first", "list.last", "list.mark", "list.mark-all", "list.range"),
         *("list.page-down", "list.page-up", "rows.down", "rows.up"),
         *("grid.down", "grid.left", "grid.right", "grid.up", "grid.larger", "grid.smaller"),

@@ -13,8 +13,10 @@ import weakref
 from pathlib import Path
 
 import pytest
+from rich.segment import Segment
 from textual._styles_cache import StylesCache
 from textual.color import Color
+from textual.strip import Strip
 
 from tests.e2e import people as e2e
 from tests.e2e.people import Cli
@@ -22,11 +24,15 @@ from tests.tui import turns
 from tests.tui.terminals import Terminal, environment_of
 from tui.garbage import hold_no_lines
 
-LONGEST_MS = 75.0
+LONGEST_MS = 50.0
 """What one turn of the loop may compute, on a machine as fast as the budgets are for.
 
-The aim is 50. Most turns take under 20; a dialog or a screen that comes, and a terminal that
-becomes large, take 40 to 60 in a single walk, for the framework lays out and draws it in one turn.
+Most turns take under 15; what paints all of the largest terminal takes 20 to 30, and so does
+setting it all in another style.
+"""
+LOCKED_MS = 100.0
+"""The same behind a lock: one look for garbage, which nothing cuts in parts, through all that was
+made. It takes 25 to 45 after usual work, 40 to 75 where many dialogs were opened in no time.
 """
 WALKS = 4
 """What holds the loop does so every time; what the machine does besides, now and then."""
@@ -36,10 +42,11 @@ PALETTE, EMPTY = "\x10", "\x15"
 LIBRARY = (PAGE_DOWN, PAGE_UP, "G", "g", "+", "+", "-", "-", "l", "j", " ", "*", ESCAPE)
 FILTER = ("/", "s", "e", "a", EMPTY, ENTER)
 DIALOGS = ("s", "m", "?", "a", "c", "i", ":", "I", "s")
-VIEWER = (ENTER, "n", "+", "-", "p", ESCAPE)
+VIEWER = (ENTER, "n", "+", "-", "p", "s", ESCAPE, ESCAPE)
 SCREENS = ("2", "3", "4", ENTER, ESCAPE, "5", ENTER, ESCAPE, "6", "!", "1")
 SIZES = ((80, 24), (240, 70), (40, 12), (120, 40))
 LOCK = ("L",)
+UNLOCKED = "unlocked"
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +76,19 @@ asyncio.run(hold())
     assert any(took >= 100 for took in _turns(found))
 
 
-def test_the_loop_is_never_held_while_a_person_works(many: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(120, 40), (240, 70)])
+def test_the_loop_is_never_held_while_a_person_works(
+    many: Cli, tmp_path: Path, size: tuple[int, int]
+) -> None:
     longest: dict[str, float] = {}
     for number in range(WALKS):
-        found = _walk(many, tmp_path, number)
+        found = _walk(many, tmp_path, number, size)
         longest = {name: min(took, longest.get(name, took)) for name, took in found.items()}
-        slow = {name: took for name, took in longest.items() if took > LONGEST_MS}
+        slow = {
+            name: took
+            for name, took in longest.items()
+            if took > (LOCKED_MS if name == UNLOCKED else LONGEST_MS)
+        }
         if not slow:
             break
     assert slow == {}
@@ -90,7 +104,34 @@ def test_what_a_widget_has_drawn_goes_with_it() -> None:
     assert held() is None
 
 
-def _walk(person: Cli, folder: Path, number: int) -> dict[str, float]:
+def test_a_line_that_was_drawn_goes_with_what_held_it() -> None:
+    class Told(str):
+        """Text that can be watched going."""
+
+        __slots__ = ("__weakref__",)
+
+    hold_no_lines()
+    told = Told("a name")
+    line, held = Strip([Segment(told)], len(told)), weakref.ref(told)
+    gc.disable()
+    try:
+        assert line.divide([6]) == line.divide([6, 9]) == [line]
+        assert line.crop_extend(0, 6, None) is line
+        # In no circle: nobody has to look for it.
+        del line, told
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_a_line_is_cut_as_before() -> None:
+    hold_no_lines()
+    line = Strip([Segment("a name")])
+    assert [one.text for one in line.divide([2, 6])] == ["a ", "name"]
+    assert line.crop_extend(2, 8, None).text == "name  "
+
+
+def _walk(person: Cli, folder: Path, number: int, begins: tuple[int, int]) -> dict[str, float]:
     """Do all there is to do; return the longest turn of each, as on a machine of the budgets."""
     found = folder / f"turns-{number}"
     found.touch()
@@ -104,7 +145,7 @@ def _walk(person: Cli, folder: Path, number: int) -> dict[str, float]:
     )
     longest: dict[str, float] = {}
     program = Terminal(
-        environment=environment, size=(120, 40), program=[sys.executable, "-P", turns.__file__]
+        environment=environment, size=begins, program=[sys.executable, "-P", turns.__file__]
     )
     try:
         program.until("pictures")
@@ -136,8 +177,11 @@ def _walk(person: Cli, folder: Path, number: int) -> dict[str, float]:
             program.resize(*size)
             did(f"{size}")
         press(*LOCK)
+        # Once, a moment after the lock, all there is is looked through: nobody waits for a key.
+        program.quiet(2)
+        seen = len(_turns(found))
         person.do("unlock")
-        did("unlocked")
+        did(UNLOCKED)
     finally:
         program.close()
     return longest

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -26,12 +27,10 @@ from rich.style import Style
 from textual.strip import Strip
 
 from tui.pictures.strips import Lines
+from tui.pictures.terminal import USUAL_CELL
 
 if TYPE_CHECKING:
     from tui.pictures.strips import Box
-
-CELL: Final = (10, 20)
-"""Pixels sent for a cell: about what a cell has; the terminal fits them to what it has."""
 
 _PLACEHOLDER: Final = "\U0010eeee"
 _CHUNK: Final = 4096
@@ -74,10 +73,24 @@ class Held:
         self._base = os.getpid() % 0x3FFF << 10
         self._alive: set[int] = set()
 
-    def place(self, rgb: bytes, width: int, height: int, box: Box) -> Lines:
-        """Send width × height RGB pixels; return the lines where they appear."""
-        columns = min(box.columns, -(-width // CELL[0]), len(MARKS))
-        rows = min(box.rows, -(-height // CELL[1]), len(MARKS))
+    def place(
+        self,
+        rgb: bytes,
+        width: int,
+        height: int,
+        box: Box,
+        cell: tuple[float, float] = USUAL_CELL,
+        *,
+        fill: bool = False,
+    ) -> Lines:
+        """Send width × height RGB pixels; return the lines where they appear.
+
+        A cell has so many pixels across and down. The terminal enlarges what shall ``fill`` a box.
+        """
+        room = (box.columns * cell[0], box.rows * cell[1])
+        scale = min(room[0] / width, room[1] / height) if fill else 1.0
+        columns = min(box.columns, _cells(width * scale, cell[0]), len(MARKS))
+        rows = min(box.rows, _cells(height * scale, cell[1]), len(MARKS))
         number = self._base + next(self._numbers) % 0x400
         if number in self._alive or number == 0:
             number = self._base + next(self._numbers) % 0x400
@@ -123,6 +136,11 @@ def on_paper(lines: Lines, row: int, paper: Style) -> Iterable[Segment]:
         return lines.strips[row]
     style = _ink(lines.image, paper.bgcolor)
     return [Segment(one.text, style) for one in lines.strips[row]]
+
+
+def _cells(pixels: float, of_each: float) -> int:
+    """Return in how many cells pixels stand; a hair over a cell is none."""
+    return max(1, math.ceil(pixels / of_each - 1 / 32))
 
 
 def _lines(number: int, columns: int, rows: int) -> tuple[Strip, ...]:

@@ -7,6 +7,7 @@ Never here: which picture, or where it is drawn. Everything here is CPU work for
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -53,7 +54,7 @@ class Lines:
     """What the terminal holds it under, where it holds the pixels itself."""
 
 
-def decoded(encoded: bytes, room: tuple[int, int]) -> Image:
+def decoded(encoded: bytes, room: tuple[int, int], *, enlarge: bool = True) -> Image:
     """Return an encoded thumbnail fitted into so many square pixels.
 
     ValueError where the bytes are no picture of a thumbnail's size.
@@ -68,7 +69,7 @@ def decoded(encoded: bytes, room: tuple[int, int]) -> Image:
             whole = image.convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("not a thumbnail") from error
-    scale = min(room[0] / whole.width, room[1] / whole.height)
+    scale = min(room[0] / whole.width, room[1] / whole.height, math.inf if enlarge else 1.0)
     size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
     return whole.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 

@@ -1,4 +1,4 @@
-"""What the terminal can draw: decided once, before the first paint.
+"""What the terminal can draw: decided once, before the first paint; and how large its cells are.
 
 Belongs here: reading the settings, the environment and the terminal's answer, in this order.
 Never here: drawing (``painter``).
@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
@@ -39,6 +40,11 @@ of a slow line."""
 _QUESTION: Final = b"\x1b[>0q\x1b[c"
 _NAME: Final = re.compile(rb"\x1bP>\|([ -~]{1,64}?)\x1b\\")
 _END: Final = re.compile(rb"\x1b\[\?[0-9;]*c")
+
+USUAL_CELL: Final = (10, 20)
+"""Pixels of a cell where the terminal does not tell: about what a cell has."""
+_CELL_SIDES: Final = range(4, 65)
+"""Pixels that a side of a cell may have: letters are not smaller, and more are not seen."""
 
 _DEPTHS: Final = {"true": Depth.TRUE, "256": Depth.PALETTE, "grey": Depth.GREY}
 
@@ -154,6 +160,24 @@ def ask_name(terminal: int, patience_s: float = _PATIENCE_S) -> str:
             termios.tcsetattr(terminal, termios.TCSANOW, before)
     name = _NAME.search(answer)
     return name[1].decode("ascii") if name else ""
+
+
+def cell_size(terminal: int) -> tuple[int, int]:
+    """Return how many pixels across and down a cell of a file descriptor's terminal has.
+
+    Terminals that draw pixels tell, and what stands between passes it on; `USUAL_CELL` where
+    nothing is told, or nothing that can be.
+    """
+    try:
+        import fcntl
+        import termios
+
+        told = fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8))
+    except (ImportError, OSError):
+        return USUAL_CELL
+    rows, columns, wide, high = struct.unpack("HHHH", told)
+    cell = (wide // max(1, columns), high // max(1, rows))
+    return cell if all(side in _CELL_SIDES for side in cell) else USUAL_CELL
 
 
 def _of_environment(environment: Mapping[str, str]) -> Pictures | None:

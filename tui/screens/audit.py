@@ -6,10 +6,11 @@ Never here: verification itself (the node and ``protocol``).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,7 +20,7 @@ from textual.widgets import Input, Static
 
 from node.control.schema import AuditPage, AuditProve
 from tui.gateway import GatewayError
-from tui.screens.dialog import AskText, Dialog
+from tui.screens.dialog import Answer, Ask, AskText, Dialog
 from tui.screens.listed import ListPage, lines
 from tui.screens.page import Progress
 from tui.text import plural
@@ -65,14 +66,23 @@ class AuditFilter:
 
     @classmethod
     def typed(cls, text: str) -> AuditFilter:
-        """Return the filter of these words; a word without a colon is an event."""
+        """Return the filter of these words; a word without a colon is an event.
+
+        What has spaces in it stands in quotes. ValueError for a field that there is not.
+        """
         fields: dict[str, Any] = {}
         events: list[str] = []
-        for word in text.split():
+        try:
+            words = shlex.split(text)
+        except ValueError:  # A quote that is alone is a letter like any other.
+            words = text.split()
+        for word in words:
             name, colon, value = word.partition(":")
             if not colon:
                 events.append(word)
-            elif name in ("who", "image", "since", "until") and value:
+            elif name not in _FIELDS:
+                raise ValueError(f"no filter {name}: but {', '.join(f'{one}:' for one in _FIELDS)}")
+            elif value:
                 fields[name] = value
         return replace(cls(events=tuple(events)), **fields)
 
@@ -87,6 +97,9 @@ class AuditFilter:
             offset=offset,
             limit=limit,
         )
+
+
+_FIELDS: Final = ("who", "image", "since", "until")
 
 
 class AuditSource:
@@ -169,18 +182,17 @@ class AuditScreen(ListPage):
             witnessed = f"witnessed by {state['witnessed_by']} of {state['members']}"
             parts.append(witnessed)
             if state["unwitnessed_entries"]:
-                parts.append(
-                    f"tail {state['unwitnessed_entries']:,}, {span(state['unwitnessed_s'] or 0)}"
-                )
+                since = span(state["unwitnessed_s"] or 0)
+                parts.append(f"{state['unwitnessed_entries']:,} not witnessed for {since}")
         return " · ".join(parts)
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of the log."""
         return (
-            Key("Enter", "proof", "choose"),
-            Key("v", "verify", "verify"),
-            Key("/", "filter", "filter"),
-            Key("n", "next denied", "next_denied"),
+            self.bound("list.choose", "proof", "choose"),
+            self.bound("audit.verify", "verify", "verify"),
+            self.bound("audit.filter", "filter", "filter"),
+            self.bound("audit.next-denied", "next denied", "next_denied"),
         )
 
     def heard(self, event: dict[str, Any]) -> None:
@@ -238,7 +250,8 @@ class AuditScreen(ListPage):
                     return
             if len(answer["entries"]) < _LOOKED_AT:
                 break
-        self.say("no denied open below: Esc and g show the newest")
+        back, first = map(self.program.key_of, ("page.back", "list.first"))
+        self.say(f"no denied open below: {back} and {first} show the newest")
 
     def action_time(self) -> None:
         """Go to the entries of a time."""
@@ -246,7 +259,11 @@ class AuditScreen(ListPage):
 
     async def _time(self) -> None:
         typed = await self.program.push_screen_wait(
-            AskText("Go to a time", "2030-01-31, 2030-01-31 14:00, or how long ago: 3h, 2d")
+            AskText(
+                "Go to a time",
+                "14:00, 2030-01-31, 2030-01-31 14:00, or how long ago: 3h, 2d",
+                needs="It needs a time.",
+            )
         )
         if not typed:
             return
@@ -304,7 +321,27 @@ class AuditScreen(ListPage):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Filter by what was typed."""
-        self._look(AuditFilter.typed(event.value))
+        try:
+            wanted = AuditFilter.typed(event.value)
+        except ValueError as error:
+            self.say(str(error), error=True)
+            return
+        self.later(self._filter(wanted))
+
+    async def _filter(self, wanted: AuditFilter) -> None:
+        """Look at what fits; where the node does not understand it, stay as it is and say why."""
+        try:
+            await self.program.gateway.call("audit_page", wanted.params())
+        except GatewayError as error:
+            if wanted.events and error.message.startswith("no such event"):
+                word = wanted.events[0]
+                self.say(
+                    f"{error.message}; who:{word} is a person, image:{word} a picture", error=True
+                )
+                return
+            raise
+        self.say("")
+        self._look(wanted)
         self.rows.focus()
 
     def action_denied(self) -> None:
@@ -326,14 +363,33 @@ class AuditScreen(ListPage):
 
         def done(report: Any) -> str:
             if not report["ok"]:
-                first = report["problems"][0]
-                where = "" if first["index"] is None else f"entry {first['index']}: "
-                raise GatewayError(
-                    f"the log does NOT verify: {where}{first['message']}", code="unverified"
-                )
+                self.app.push_screen(unverified(report))
+                raise GatewayError("the log does NOT verify", code="unverified")
             return f"verified: {plural(report['size'], 'entry', 'entries')}, every hash recomputed"
 
         self.work("verifying", job, done=done)
+
+
+def unverified(report: dict[str, Any]) -> Ask:
+    """Return what stays in front until somebody closes it: the log is not what was written."""
+    problems = [
+        ("" if one["index"] is None else f"entry {one['index']}: ") + str(one["message"])
+        for one in report["problems"]
+    ]
+    told = list(dict.fromkeys(problems))
+    more = f"\nand {len(told) - _MOST_TOLD} more: safelight audit verify --json" * (
+        len(told) > _MOST_TOLD
+    )
+    return Ask(
+        "The log does NOT verify",
+        "\n".join(told[:_MOST_TOLD]) + more,
+        consequence="Somebody or a fault of the disk changed it. Stop this node, keep the vault as "
+        "it is, and restore a backup elsewhere; what others witnessed shows what was there.",
+        answers=(Answer("o", "Close", "close", dangerous=True),),
+    )
+
+
+_MOST_TOLD: Final = 6
 
 
 def _detail(row: Row) -> str:
@@ -365,7 +421,7 @@ class EntryDialog(Dialog[None]):
     EntryDialog .note { height: auto; color: $dim; }
     EntryDialog.low .note { display: none; }
     """
-    HINTS = (("↑ ↓", "scroll"), ("Esc", "closes"))
+    HINTS = (("↑ ↓", "scroll"), ("dialog.cancel", "closes"))
 
     def __init__(self, gateway: Gateway, entry: Row) -> None:
         super().__init__()

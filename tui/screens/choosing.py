@@ -61,8 +61,8 @@ class Choose(Dialog["tuple[str, Row] | None"]):
     def hints(self) -> Sequence[tuple[str, str]]:
         """Return what keys do."""
         if not self._rows:
-            return (("Esc", "closes"),)
-        return (("Enter", "chooses"), *self._more, ("Esc", "cancels"))
+            return (("dialog.cancel", "closes"),)
+        return (("list.choose", "chooses"), *self._more, ("dialog.cancel", "cancels"))
 
     def on_mount(self) -> None:
         """Show the rows."""

@@ -6,20 +6,16 @@ Never here: what is asked (the screens).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, cast
 
-from rich.console import RenderableType
-from rich.segment import Segment
-from rich.style import Style
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.color import Color
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
@@ -33,20 +29,17 @@ T = TypeVar("T")
 
 _LOW: Final = 20
 """Lines of a terminal in which a dialog takes all of them."""
-
-
-class Shaded(BackgroundScreen):
-    """The screen behind a dialog, each of its few styles shaded once and not letter by letter."""
-
-    @classmethod
-    def process_segments(cls, segments: Iterable[Segment], color: Color) -> Iterable[Segment]:
-        """Return segments in a colour's shade."""
-        shaded: dict[Style | None, Style | None] = {}
-        for text, style, control in segments:
-            if style not in shaded:
-                (one,) = super().process_segments((Segment(text, style),), color)
-                shaded[style] = one.style
-            yield Segment(text, shaded[style], control)
+_COLUMNS: Final = 72
+_PART: Final = 0.96
+"""Columns of a dialog, and its part of the terminal at most."""
+_FRAME_COLUMNS: Final = 4
+_FRAME_LINES: Final = 2
+_GAPS: Final = 2
+"""Lines that are free where there is room: below the heading, above the answers."""
+_BUTTON: Final = 3
+"""Columns of an answer's button besides its words."""
+_FEWEST_WORDS: Final = 3
+"""Lines of the words at least, however long the heading."""
 
 
 class Dialog(Parting[T], ModalScreen[T], Generic[T]):
@@ -82,18 +75,26 @@ class Dialog(Parting[T], ModalScreen[T], Generic[T]):
     """
 
     HINTS: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Keys and what they do here, for the frame's lower edge; the last one is always there."""
+    """Keys and what they do here, for the frame's lower edge; the last one is always there.
 
-    def render(self) -> RenderableType:
-        """Draw what is behind."""
-        behind = super().render()
-        if isinstance(behind, BackgroundScreen):
-            return Shaded(behind.screen, behind.color)
-        return behind
+    A key is the id of its binding, or several with spaces between; one that nobody can choose
+    otherwise stands as it is.
+    """
 
     def hints(self) -> Sequence[tuple[str, str]]:
         """Return what stands on the frame's lower edge."""
         return self.HINTS
+
+    def key_of(self, binding: str) -> str:
+        """Return the key to press for a binding, by its id, as a person reads it."""
+        return cast("SafelightApp", self.app).key_of(binding)
+
+    def shown_hints(self) -> list[tuple[str, str]]:
+        """Return what stands on the frame's lower edge, with the keys that hold."""
+        return [
+            (" ".join(self.key_of(one) if "." in one else one for one in keys.split()), words)
+            for keys, words in self.hints()
+        ]
 
     def on_resize(self, event: events.Resize) -> None:
         """Use the whole of a low terminal, and say as many keys as the frame has room for."""
@@ -104,7 +105,7 @@ class Dialog(Parting[T], ModalScreen[T], Generic[T]):
         """Say as many keys as the frame's lower edge has room for."""
         for box in self.query(".box"):
             room = box.outer_size.width - 6
-            shown = list(self.hints())
+            shown = self.shown_hints()
             while len(shown) > 1 and len(" · ".join(map(" ".join, shown))) > room:
                 shown.pop(-2)
             said = [Content.assemble((key, "bold $accent"), f" {words}") for key, words in shown]
@@ -121,7 +122,8 @@ class Dialog(Parting[T], ModalScreen[T], Generic[T]):
             return False
         for line in self.query(".wrong").results(Static):
             line.display = True
-            line.update(Content("The node was gone and is started. This stays: Enter again."))
+            again, _ = self.shown_hints()[0]
+            line.update(Content(f"The node was gone and is started. This stays: {again} again."))
         program.go_in(asked=True)
         return True
 
@@ -137,7 +139,22 @@ class Answer:
 
 
 class Ask(Dialog[str | None]):
-    """A question with a few answers; the first is the safe one and has the focus."""
+    """A question with a few answers; the first is the safe one and has the focus.
+
+    Every answer is in sight whatever the terminal; words that it has no room for are scrolled,
+    and the frame says so.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "read(1)", "read on", show=False, id="ask.down"),
+        Binding("up", "read(-1)", "read back", show=False, id="ask.up"),
+        Binding("pagedown", "read_page(1)", "page down", show=False, id="ask.page-down"),
+        Binding("pageup", "read_page(-1)", "page up", show=False, id="ask.page-up"),
+    ]
+    DEFAULT_CSS = """
+    Ask.stacked .answers { layout: vertical; }
+    Ask.stacked .answers Button { width: 100%; margin: 0; }
+    """
 
     def __init__(
         self,
@@ -154,9 +171,15 @@ class Ask(Dialog[str | None]):
         self._answers = tuple(answers)
 
     def hints(self) -> Sequence[tuple[str, str]]:
-        """Return how to come to another answer, where there is one."""
+        """Return whether there is more to read, and how to come to another answer."""
+        more: tuple[tuple[str, str], ...] = ()
+        for words in self.query(VerticalScroll):
+            if words.scroll_y < words.max_scroll_y:
+                more = (("ask.page-down", "more"),)
+            elif words.max_scroll_y:
+                more = (("ask.page-up", "back"),)
         several = (("Tab", "another answer"),) if len(self._answers) > 1 else ()
-        return (*several, ("Esc", "closes"))
+        return (*more, *several, ("dialog.cancel", "closes"))
 
     def compose(self) -> ComposeResult:
         """Lay out the question."""
@@ -172,7 +195,7 @@ class Ask(Dialog[str | None]):
             with Horizontal(classes="answers"):
                 for answer in self._answers:
                     yield Button(
-                        Content(f"{answer.label} ({answer.key})"),
+                        Content(_words_of(answer)),
                         variant="error" if answer.dangerous else "default",
                         id=f"answer-{answer.value}",
                     )
@@ -180,6 +203,34 @@ class Ask(Dialog[str | None]):
     def on_mount(self) -> None:
         """Keys of the answers work at once; the safe one is in focus."""
         self.query_one(f"#answer-{self._answers[0].value}", Button).focus()
+        words = self.query_one(VerticalScroll)
+        for what in ("scroll_y", "show_vertical_scrollbar"):
+            self.watch(words, what, self.say_hints, init=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Keep every answer in sight: what is left is for the words."""
+        super().on_resize(event)
+        low = self.has_class("low")
+        columns = min(_COLUMNS, int(event.size.width * (1 if low else _PART))) - _FRAME_COLUMNS
+        lines = int(event.size.height * (1 if low else _PART)) - _FRAME_LINES
+        if not low:
+            lines -= _GAPS
+        stacked = sum(cell_len(_words_of(one)) + _BUTTON for one in self._answers) > columns
+        self.set_class(stacked, "stacked")
+        lines -= len(self._answers) if stacked else 1
+        heading = min(
+            Content(self._heading).get_height({}, max(1, columns)), max(1, lines - _FEWEST_WORDS)
+        )
+        self.query_one(".heading").styles.max_height = heading
+        self.query_one(VerticalScroll).styles.max_height = max(1, lines - heading)
+
+    def action_read(self, by: int) -> None:
+        """Scroll the words by lines."""
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+
+    def action_read_page(self, by: int) -> None:
+        """Scroll the words by what is seen of them, less a line."""
+        self.action_read(by * max(1, self.query_one(VerticalScroll).size.height - 1))
 
     def on_key(self, event: events.Key) -> None:
         """End with the answer of this letter."""
@@ -195,10 +246,14 @@ class Ask(Dialog[str | None]):
         self.dismiss((event.button.id or "").removeprefix("answer-"))
 
 
+def _words_of(answer: Answer) -> str:
+    return f"{answer.label} ({answer.key})"
+
+
 class AskText(Dialog[str | None]):
     """A question that is answered by typing one line."""
 
-    HINTS = (("Enter", "goes on"), ("Esc", "cancels"))
+    HINTS = (("Enter", "goes on"), ("dialog.cancel", "cancels"))
 
     def __init__(
         self,
@@ -208,13 +263,16 @@ class AskText(Dialog[str | None]):
         value: str = "",
         placeholder: str = "",
         password: bool = False,
+        needs: str = "",
     ) -> None:
+        """``needs`` is said of an empty line; without it an empty line is an answer, too."""
         super().__init__()
         self._heading = heading
         self._words = words
         self._value = value
         self._placeholder = placeholder
         self._password = password
+        self._needs = needs
 
     def compose(self) -> ComposeResult:
         """Lay out the question."""
@@ -235,7 +293,14 @@ class AskText(Dialog[str | None]):
         """Say what is wrong with what was typed; it stays."""
         self.query_one(".wrong", Static).update(Content(text))
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Take back what was said of the line as it was before."""
+        if event.value:
+            self.wrong("")
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """End with what was typed."""
-        if not self.stays():
+        if self._needs and not event.value.strip():
+            self.wrong(self._needs)
+        elif not self.stays():
             self.dismiss(event.value)

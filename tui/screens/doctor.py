@@ -15,7 +15,7 @@ from textual.content import Content
 
 from node.control.schema import Doctor
 from tui.keymap import keymap_path
-from tui.pictures.terminal import SETTING, Pictures
+from tui.pictures.terminal import SETTING, USUAL_CELL, Pictures
 from tui.screens.listed import ListPage, lines
 from tui.settings import settings_path
 from tui.text import plural
@@ -70,12 +70,15 @@ class DoctorScreen(ListPage):
 
     def keys(self) -> Sequence[Key]:
         """Return the keys here."""
-        return (Key("r", "look again", "again"),)
+        return (self.bound("doctor.again", "look again", "again"),)
 
     async def load(self) -> None:
         """Ask the node, and look at the terminal."""
         answer = await self.program.gateway.call("doctor", Doctor())
-        rows = terminal_checks(os.environ, self.program.pictures, self.app.size.width)
+        program = self.program
+        rows = terminal_checks(
+            os.environ, program.pictures, self.app.size.width, program.painter.cell
+        )
         rows += [settings_check(self.program.problems)]
         rows += [dict(one) for one in answer["checks"]]
         self.rows.show(Fixed(rows), keep=self.rows.pages.loaded)
@@ -95,7 +98,12 @@ def settings_check(problems: Sequence[str]) -> Row:
     }
 
 
-def terminal_checks(environment: Mapping[str, str], pictures: Pictures, columns: int) -> list[Row]:
+def terminal_checks(
+    environment: Mapping[str, str],
+    pictures: Pictures,
+    columns: int,
+    cell: tuple[int, int] = USUAL_CELL,
+) -> list[Row]:
     """Return what can be told of the terminal: kind, colours, how pictures are drawn."""
     term = environment.get("TERM", "")
     true = environment.get("COLORTERM", "").lower() in {"truecolor", "24bit"}
@@ -119,7 +127,8 @@ def terminal_checks(environment: Mapping[str, str], pictures: Pictures, columns:
         {
             "check": "pictures",
             "state": "ok" if pictures is not Pictures.OFF else "warning",
-            "message": "kitty: pixels, which the terminal itself draws"
+            "message": "kitty: pixels, which the terminal itself draws, "
+            f"{cell[0]} × {cell[1]} to a cell"
             if pictures is Pictures.KITTY
             else pictures.value,
             "hint": _other_pictures(environment, pictures),

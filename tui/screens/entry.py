@@ -7,16 +7,20 @@ Never here: anything that needs an unlocked node.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
+from node.control.client import SafelightError
 from node.control.schema import Unlock
 from tui.gateway import Connection, GatewayError
 from tui.screens.dialog import Answer, Ask, AskText, Dialog
@@ -48,8 +52,14 @@ async def enter(app: SafelightApp, *, asked: bool) -> bool:
     elif connection is Connection.LOCKED:
         return await _unlock(app, asked=asked)
     elif connection is not Connection.READY:
-        await app.gateway.start_node()
+        await _start(app)
     return True
+
+
+async def _start(app: SafelightApp) -> None:
+    app.say("starting the node …")
+    await app.gateway.start_node()
+    app.say("")
 
 
 async def _unlock(app: SafelightApp, *, asked: bool) -> bool:
@@ -77,7 +87,7 @@ class UnlockDialog(AskText):
         self._checking = False
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Try what was typed; what is wrong stays, so that it can be mended."""
+        """Try what was typed."""
         event.stop()
         event.prevent_default()  # The plain question would end with whatever was typed.
         if event.value and not self._checking:
@@ -89,6 +99,8 @@ class UnlockDialog(AskText):
         try:
             await self._program.gateway.call("unlock", Unlock(passphrase=passphrase))
         except GatewayError as error:
+            # Nobody sees what stands in the line: what is typed next takes its place.
+            self.query_one(Input).value = ""
             self.wrong(str(error))
             self._checking = False
         else:
@@ -101,17 +113,13 @@ class UnlockDialog(AskText):
 
 async def _first_run(app: SafelightApp) -> None:
     """Name, passphrase, recovery phrase shown and confirmed; then import or join."""
-    made = await app.push_screen_wait(NewVaultDialog())
+    made = await app.push_screen_wait(NewVaultDialog(app.home))
     if made is None:
         return
-    name, passphrase = made
-    from node.cli.init import create
-
-    created = await asyncio.to_thread(create, app.home, name, passphrase.encode())
-    words = created.recovery_phrase.split()
-    del created
-    await app.push_screen_wait(RecoveryDialog(words))
-    await app.gateway.start_node()
+    await app.push_screen_wait(RecoveryDialog(made.recovery_phrase.split()))
+    name, passphrase = made.name, made.passphrase
+    del made
+    await _start(app)
     await app.gateway.call("unlock", Unlock(passphrase=passphrase))
     app.gateway.look_again()
     while app.gateway.connection is not Connection.READY:  # noqa: ASYNC110  the app is told, not this
@@ -130,10 +138,29 @@ async def _first_run(app: SafelightApp) -> None:
     app.begin_with(chosen or "look")
 
 
-class NewVaultDialog(Dialog[tuple[str, str] | None]):
-    """Asks for a name and, twice, a passphrase."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A vault that was made just now."""
 
-    HINTS = (("Enter", "goes on"), ("Esc", "cancels"))
+    name: str
+    passphrase: str = field(repr=False)
+    recovery_phrase: str = field(repr=False)
+
+
+class NewVaultDialog(Dialog[Made | None]):
+    """Asks for a name and, twice, a passphrase, and makes the vault."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Before the line has it: letters that follow at once, of a passphrase maybe, are for
+        # the next line and must not be read in this one.
+        Binding("enter", "next", "go on", show=False, priority=True, id="vault.next"),
+    ]
+    HINTS = (("Enter", "goes on"), ("dialog.cancel", "cancels"))
+
+    def __init__(self, home: Path) -> None:
+        super().__init__()
+        self._home = home
+        self._making = False
 
     def compose(self) -> ComposeResult:
         """Lay out the three lines."""
@@ -150,27 +177,63 @@ class NewVaultDialog(Dialog[tuple[str, str] | None]):
             yield Input(id="again", password=True, select_on_focus=False)
             yield Static("", classes="wrong")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the next line, or end with what was typed."""
-        event.stop()
+    def action_next(self) -> None:
+        """Go to the next line; in the last one Enter is the line's."""
         order = ["name", "passphrase", "again"]
-        place = order.index(event.input.id or "name")
-        if place < len(order) - 1:
-            self.query_one(f"#{order[place + 1]}", Input).focus()
+        place = order.index(self.focused.id or "") if isinstance(self.focused, Input) else -1
+        if place == len(order) - 1:
+            raise SkipAction
+        self.set_focus(self.query_one(f"#{order[place + 1]}", Input))
+
+    def action_give_up(self) -> None:
+        """Close, but not while the vault is made: its recovery phrase would be lost."""
+        if not self._making:
+            super().action_give_up()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Make the vault, where what was typed will do."""
+        event.stop()
+        if self._making:
             return
-        name, passphrase, again = (self.query_one(f"#{one}", Input).value for one in order)
+        name, passphrase, again = (
+            self.query_one(f"#{one}", Input).value for one in ("name", "passphrase", "again")
+        )
         if not name.strip():
             self._wrong("a name is needed", "name")
         elif len(passphrase) < LEAST_LETTERS:
-            self._wrong(f"the passphrase has fewer than {LEAST_LETTERS} letters", "passphrase")
+            self._again(f"the passphrase has fewer than {LEAST_LETTERS} letters: type another one")
         elif passphrase != again:
-            self._wrong("the two are not the same", "again")
+            self._again("the two are not the same: type both again")
         else:
-            self.dismiss((name.strip(), passphrase))
+            self._making = True
+            self._say("making the vault …")
+            self.run_worker(partial(self._make, name.strip(), passphrase))
+
+    async def _make(self, name: str, passphrase: str) -> None:
+        from node.cli.init import create
+
+        try:
+            created = await asyncio.to_thread(create, self._home, name, passphrase.encode())
+        except SafelightError as error:
+            self._making = False
+            self._wrong("; ".join(clean(one) for one in (str(error), error.hint) if one), "name")
+        else:
+            self.dismiss(
+                Made(name=name, passphrase=passphrase, recovery_phrase=created.recovery_phrase)
+            )
+
+    def _again(self, text: str) -> None:
+        # Nobody sees what stands in these lines: what was typed after it would be added to it.
+        for one in ("passphrase", "again"):
+            self.query_one(f"#{one}", Input).value = ""
+        self._wrong(text, "passphrase")
 
     def _wrong(self, text: str, where: str) -> None:
+        self._say(text)
+        self.set_focus(self.query_one(f"#{where}", Input))
+
+    def _say(self, text: str) -> None:
         self.query_one(".wrong", Static).update(Content(text))
-        self.query_one(f"#{where}", Input).focus()
 
 
 class RecoveryDialog(Dialog[str]):
@@ -181,12 +244,12 @@ class RecoveryDialog(Dialog[str]):
         Binding("up,k", "read(-1)", "read back", show=False, id="recovery.up"),
     ]
     DEFAULT_CSS = """
-    RecoveryDialog #told { height: auto; }
+    RecoveryDialog #told { height: auto; scrollbar-gutter: stable; }
     RecoveryDialog.low > .box { height: 96%; }
     RecoveryDialog.low #told { height: 1fr; }
     """
 
-    HINTS = (("↑ ↓", "scroll"), ("Enter", "goes on"))
+    HINTS = (("recovery.up recovery.down", "scroll"), ("Enter", "goes on"))
 
     def __init__(self, words: list[str]) -> None:
         super().__init__()
@@ -206,6 +269,7 @@ class RecoveryDialog(Dialog[str]):
                         "brings the vault back; whoever reads it can open the vault."
                     ),
                     classes="words",
+                    id="why",
                 )
                 yield Static(Content(self._numbered()), id="phrase", classes="words")
             yield Input(id="given", select_on_focus=False)
@@ -243,14 +307,17 @@ class RecoveryDialog(Dialog[str]):
         given = self.query_one("#given", Input)
         phrase = self.query_one("#phrase", Static)
         given.display = self._confirming
+        self.query_one("#why").display = not self._confirming
         if self._confirming:
             numbers = ", ".join(str(one + 1) for one in self._asked)
             phrase.update(Content(f"Type the words {numbers}, with spaces between:"))
             event.button.label = Content("Show it again")
-            given.focus()
+            given.value = ""
+            self.set_focus(given)
         else:
             phrase.update(Content(self._numbered()))
             event.button.label = Content("I have written it down")
+            self.query_one(".wrong", Static).update(Content(""))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """End where the words are right."""
@@ -259,4 +326,6 @@ class RecoveryDialog(Dialog[str]):
             self._words = []
             self.dismiss("kept")
         else:
-            self.query_one(".wrong", Static).update(Content("those are other words"))
+            self.query_one(".wrong", Static).update(
+                Content("those are other words: Tab and Enter show the phrase again")
+            )

@@ -14,8 +14,9 @@ from node.cli.common import absolute
 from node.control.schema import Export
 from tui.screens.choosing import Choose
 from tui.screens.dialog import AskText
+from tui.screens.importing import meant, path_of
 from tui.screens.page import Page, Progress
-from tui.text import plural
+from tui.text import clean, plural
 from tui.widgets.pages import Row
 from tui.widgets.rows import Column
 
@@ -49,20 +50,22 @@ async def export(page: Page, chosen: Sequence[Row], *, done: Callable[[], object
             f"Export {what}, {name}",
             "A folder to write to. Nothing there is overwritten; the log keeps it:",
             value=f"{Path.home()}/",
+            needs="It needs a folder.",
         )
     )
-    if not folder or not folder.strip():
+    if folder is None:
         return
-    params = _params(chosen, folder.strip(), name)
+    into = str(path_of(meant(folder.strip())))
+    params = _params(chosen, into, name)
 
     async def job(progress: Progress) -> Any:
         return await page.program.gateway.call("export", params, progress=progress)
 
     def told(answer: Any) -> str:
         done()
-        said = f"wrote {plural(len(answer['files']), 'file')} to {folder.strip()}"
+        said = f"wrote {plural(len(answer['files']), 'file')} to {clean(into)}"
         if failed := answer["failed"]:
-            said += f", {len(failed)} failed: {failed[0]['message']}"
+            said += f", {len(failed)} failed: {failed[0]['name']}: {failed[0]['message']}"
         return said
 
     page.work("exporting", job, done=told)
@@ -71,6 +74,6 @@ async def export(page: Page, chosen: Sequence[Row], *, done: Callable[[], object
 def _params(chosen: Sequence[Row], folder: str, rendition: str) -> Export:
     return Export(
         what=[str(one["id"]) for one in chosen],
-        out=absolute(Path(folder).expanduser()),
+        out=absolute(Path(folder)),
         rendition=rendition,
     )

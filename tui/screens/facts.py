@@ -81,8 +81,11 @@ def picture_facts(shown: dict[str, Any], width: int = NARROW) -> Content:
     return Content.assemble(*parts)
 
 
-def told_facts(findings: Sequence[dict[str, Any]], width: int = NARROW) -> Content:
-    """Return what an original tells besides its pixels: what is sensitive, and how much else."""
+def told_facts(findings: Sequence[dict[str, Any]], key: str, width: int = NARROW) -> Content:
+    """Return what an original tells besides its pixels: what is sensitive, and how much else.
+
+    ``key`` shows all of it.
+    """
     parts: list[Part] = [*_heading("besides its pixels")]
     if not findings:
         return Content.assemble(*parts, "\n", ("nothing", "$dim"))
@@ -97,7 +100,7 @@ def told_facts(findings: Sequence[dict[str, Any]], width: int = NARROW) -> Conte
         parts += ["\n", ("! ", "$warning"), "\n  ".join(wrap(value, width - 2))]
     parts += [
         "\n",
-        (f"{plural(len(findings), 'tag')} in all (m); a share leaves", "$dim"),
+        (f"{plural(len(findings), 'tag')} in all ({key}); a share leaves", "$dim"),
         "\n",
         ("them out, unless it is of the original", "$dim"),
     ]
@@ -147,10 +150,9 @@ def granted_facts(capability: dict[str, Any], image: dict[str, Any]) -> str:
         f"Ends in {left(capability['expires_at'])}.",
         "",
         str(capability["sentence"]),
-        f"You get: {capability['rendition']}. Rights: {', '.join(capability['rights'])}.",
     ]
     if capability["factor"]:
-        lines.append("It needs the phrase that its issuer tells you.")
+        lines.append(f"It needs the phrase that {capability['issuer']} tells you.")
     if capability["usage_terms"]:
         lines.append(f"Terms: {capability['usage_terms']}")
     if not image["ready"]:

@@ -44,7 +44,7 @@ class KeysDialog(Dialog[None]):
         Binding("question_mark,q", "give_up", "close", show=False, id="keys.close"),
     ]
 
-    HINTS = (("↑ ↓", "scroll"), ("Esc", "closes"))
+    HINTS = (("↑ ↓", "scroll"), ("dialog.cancel", "closes"))
 
     def __init__(self, of: Screen[object]) -> None:
         super().__init__()

@@ -7,7 +7,9 @@ Never here: reading or judging a file (the node does).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
 from os.path import commonprefix  # of letters, as a shell completes
 from pathlib import Path
 from typing import Final
@@ -22,24 +24,41 @@ from textual.widgets import Input, Static
 from node.cli.common import absolute
 from node.control.schema import Import
 from tui.screens.dialog import Dialog
-from tui.text import clean
+from tui.text import clean, letters
 
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 _MOST_SHOWN: Final = 8
 
 
+def meant(text: str) -> str:
+    """Return the path that is meant where a whole one was typed after the one that stood there."""
+    start = max(text.rfind("//") + 1, text.rfind("/~/") + 1)
+    return text[start:]
+
+
+def path_of(text: str) -> Path:
+    """Return a typed path, with the home folder in the place of ``~``."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # Nobody here is called so: the name of a file, maybe.
+        return Path(text)
+
+
 def completions(text: str) -> tuple[str, list[str]]:
     """Return a path as far as it can only go on, and the names that fit where there are several.
 
-    Folders end with a slash. Hidden names are among them only where a dot was typed.
+    Folders end with a slash. Hidden names are among them only where a dot was typed, and names
+    that a terminal would act upon never: their folder brings them.
     """
-    path = Path(text).expanduser()
+    path = path_of(text)
     folder, start = (path, "") if text.endswith("/") else (path.parent, path.name)
     try:
         fitting = sorted(
             one.name + ("/" if one.is_dir() else "")
             for one in folder.iterdir()
-            if one.name.startswith(start) and (start or not one.name.startswith("."))
+            if one.name.startswith(start)
+            and (start or not one.name.startswith("."))
+            and letters(one.name) == one.name
         )
     except OSError:
         return text, []
@@ -60,7 +79,7 @@ class ImportDialog(Dialog["Import | None"]):
     ImportDialog #fitting { height: auto; max-height: 3; color: $dim; }
     """
 
-    HINTS = (("Enter", "imports"), ("Tab", "completes, goes on"), ("Esc", "cancels"))
+    HINTS = (("Enter", "imports"), ("Tab", "completes, goes on"), ("dialog.cancel", "cancels"))
 
     def __init__(
         self, *, path: str, album: str = "", albums: Sequence[str] = (), again: Import | None = None
@@ -108,6 +127,8 @@ class ImportDialog(Dialog["Import | None"]):
             return
         event.stop()
         event.prevent_default()
+        if meant(path.value) != path.value:
+            path.value = meant(path.value)
         typed = path.value
         longer, fitting = await asyncio.to_thread(completions, typed)
         if path.value != typed:
@@ -127,24 +148,31 @@ class ImportDialog(Dialog["Import | None"]):
         """End with what was typed."""
         event.stop()
         values = {one: self.query_one(f"#{one}", Input).value.strip() for one in _LINES}
-        typed = self.query_one("#path", Input).value
+        typed = meant(self.query_one("#path", Input).value)
         if not typed.strip():
             self._wrong("a path is needed", "path")
         elif values["class"] not in CLASSIFICATIONS:
             self._wrong("the class is one of " + ", ".join(CLASSIFICATIONS), "class")
         elif not self.stays():
-            self.dismiss(
-                Import(
-                    paths=[absolute(Path(typed).expanduser())],
-                    album=values["album"] or None,
-                    tags=[one for one in (tag.strip() for tag in values["tags"].split(",")) if one],
-                    classification=values["class"],
-                )
+            self.run_worker(partial(self._end, typed, values))
+
+    async def _end(self, typed: str, values: Mapping[str, str]) -> None:
+        path = path_of(typed)
+        if not await asyncio.to_thread(os.path.lexists, path):
+            self._wrong(f"there is no {clean(str(path))}", "path")
+            return
+        self.dismiss(
+            Import(
+                paths=[absolute(path)],
+                album=values["album"] or None,
+                tags=[one for one in (tag.strip() for tag in values["tags"].split(",")) if one],
+                classification=values["class"],
             )
+        )
 
     def _wrong(self, text: str, where: str) -> None:
         self.query_one(".wrong", Static).update(Content(text))
-        self.query_one(f"#{where}", Input).focus()
+        self.set_focus(self.query_one(f"#{where}", Input))
 
 
 _LINES: Final = ("album", "tags", "class")

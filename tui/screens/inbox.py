@@ -14,9 +14,10 @@ from textual.content import Content
 
 from node.control.schema import Fetch
 from tui.screens.choosing import Choose
+from tui.screens.granted import Granted, save
 from tui.screens.listed import ListPage, lines
 from tui.screens.page import Progress
-from tui.screens.viewer import Granted, ViewerScreen, save
+from tui.screens.viewer import ViewerScreen
 from tui.text import plural
 from tui.times import left, seconds_left
 from tui.widgets.fixed import Fixed
@@ -88,9 +89,6 @@ class InboxScreen(ListPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: frozenset[str] | None = None
-        """Ids that were in the list when it was last loaded."""
-        self._new: frozenset[str] = frozenset()
         self._superseded: frozenset[str] = frozenset()
         self._ticks = 0
 
@@ -124,19 +122,17 @@ class InboxScreen(ListPage):
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of a capability."""
+        row = self.rows.current
+        saved = (self.bound("inbox.save", "save", "save"),)
         return (
-            Key("Enter", "open", "choose"),
-            Key("f", "fetch", "fetch"),
-            Key("w", "save", "save"),
+            self.bound("list.choose", "open", "choose"),
+            self.bound("inbox.fetch", "fetch", "fetch"),
+            *(saved if row is not None and "save" in row["rights"] else ()),
         )
 
     async def load(self) -> None:
         """Fetch the list."""
         found = await self.program.gateway.call("inbox")
-        ids = frozenset(str(one["id"]) for one in found)
-        if self._known is not None:
-            self._new |= ids - self._known
-        self._known = ids
         self._superseded = superseded(found)
         self.rows.show(Fixed(found), keep=self.rows.pages.loaded)
 
@@ -157,23 +153,22 @@ class InboxScreen(ListPage):
     def _badge(self, row: Row) -> str:
         if row["id"] in self._superseded:
             return "renewed"
-        return "new" if row["id"] in self._new else ""
+        return "new" if row["state"] in GOING_ON and not row["opened"] else ""
 
     def forget(self) -> None:
-        """Drop what is new, too."""
-        self._known, self._new, self._superseded = None, frozenset(), frozenset()
+        """Drop what was renewed, too."""
+        self._superseded = frozenset()
         super().forget()
-
-    def on_screen_suspend(self) -> None:
-        """Take the badges off: what was in sight is new no more."""
-        if not isinstance(self.app.screen, Choose | ViewerScreen):
-            self._new = frozenset()
 
     def on_chosen(self, _message: Chosen) -> None:
         """Look at the picture of the capability; choose one where there are several."""
         row = self.rows.current
-        if row is not None and row["images"]:
+        if row is None or not row["images"]:
+            return
+        if row["state"] in GOING_ON:
             self.asks(self._look(row))
+        else:
+            self.say(f"{_sign(row)}: it opens nothing any more; ask {row['issuer']} for it again")
 
     async def _look(self, row: Row) -> None:
         place = 0

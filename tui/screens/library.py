@@ -9,6 +9,7 @@ Every filter is one of `safelight images`, every action a command of its own.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,10 +88,14 @@ class LibraryFilter:
 
     @classmethod
     def typed(cls, text: str) -> LibraryFilter:
-        """Return the filter of words like ``sea album:winter status:shared``."""
+        """Return the filter of words like ``sea album:'winter walk' status:shared``."""
         words: list[str] = []
         fields: dict[str, str] = {}
-        for word in text.split():
+        try:
+            parts = shlex.split(text)
+        except ValueError:  # A quote is not closed yet, or is a letter like any other.
+            parts = text.split()
+        for word in parts:
             name, colon, value = word.partition(":")
             if colon and name in _FIELDS:
                 if value:
@@ -98,6 +103,16 @@ class LibraryFilter:
             else:
                 words.append(word)
         return replace(cls(query=" ".join(words)), **fields)
+
+    def hint(self) -> str:
+        """Return what may be typed where a field has nothing yet that it can have."""
+        for name, value, choices in (
+            ("status", self.status, [one for one in _STATUSES if one]),
+            ("classification", self.classification, CLASSIFICATIONS),
+        ):
+            if value is not None and value not in choices:
+                return f"{name}: {', '.join(choices)}"
+        return ""
 
 
 class LibrarySource:
@@ -174,6 +189,8 @@ class LibraryScreen(Page):
         self._wanted = LibraryFilter()
         self._typed = LibraryFilter()
         """What stands in the filter's line."""
+        self._hinted = False
+        """The status line says what may be typed."""
         self._album: tuple[str, str] | None = None
         """Id and name of the album that was chosen."""
         self._unfinished: Import | None = None
@@ -223,15 +240,15 @@ class LibraryScreen(Page):
             return ""
         if self._wanted != LibraryFilter():
             return ""
-        return "No pictures yet. Press i to import a folder."
+        return f"No pictures yet. Press {self.program.key_of('library.import')} to import a folder."
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of the grid."""
         return (
-            Key("s", "share", "share"),
-            Key("/", "filter", "filter"),
-            Key("i", "import", "import"),
-            Key("a", "albums", "albums"),
+            self.bound("library.share", "share", "share"),
+            self.bound("library.filter", "filter", "filter"),
+            self.bound("library.import", "import", "import"),
+            self.bound("library.albums", "albums", "albums"),
         )
 
     async def load(self) -> None:
@@ -293,7 +310,8 @@ class LibraryScreen(Page):
             found = await self.program.gateway.call("inspect", Inspect(image=str(row["id"])))
         except GatewayError:
             return
-        self._tell(row, told + told_facts(found["findings"], self._facts_width))
+        all_of_it = self.program.key_of("library.metadata")
+        self._tell(row, told + told_facts(found["findings"], all_of_it, self._facts_width))
 
     def _tell(self, row: Row, told: Content) -> None:
         """Say this of a picture where the cursor is still on it."""
@@ -323,8 +341,18 @@ class LibraryScreen(Page):
             self.asks(self._share(chosen))
 
     async def _share(self, chosen: list[Row]) -> None:
-        if await share(self, chosen):
-            self.grid.clear_marks()
+        grid = self.grid
+        marks, under = dict(grid.pages.marks), self._wanted
+
+        def undone() -> None:
+            # Only what is shown is marked: nothing of a locked vault, or of another filter.
+            if grid.pages.loaded and self._wanted == under:
+                grid.pages.marks = marks | grid.pages.marks
+                grid.refresh()
+                self.refresh_frame()
+
+        if await share(self, chosen, undone):
+            grid.clear_marks()
 
     def action_metadata(self) -> None:
         """Show what the picture under the cursor would reveal."""
@@ -363,7 +391,8 @@ class LibraryScreen(Page):
             if again:
                 said += f", {again} were here already"
             if failed:
-                said += f", {len(failed)} failed: {failed[0]['message']}"
+                which = Path(str(failed[0]["path"])).name
+                said += f", {len(failed)} failed: {which}: {failed[0]['message']}"
             self.reload()
             return said
 
@@ -400,7 +429,7 @@ class LibraryScreen(Page):
             return
         key, album = chosen
         if key == "s":
-            await self._share([album])
+            await share(self, [album])
         else:
             self._album = (str(album["id"]), str(album["name"]))
             self._narrow()
@@ -451,7 +480,7 @@ class LibraryScreen(Page):
 
     async def _jump(self) -> None:
         typed = await self.program.push_screen_wait(
-            AskText("Go to", f"A number from 1 to {self.grid.total:,}:")
+            AskText("Go to", f"A number from 1 to {self.grid.total:,}:", needs="It needs a number.")
         )
         if typed and typed.strip().isdecimal():
             self.grid.move_to(int(typed) - 1)
@@ -470,6 +499,9 @@ class LibraryScreen(Page):
     def forget(self) -> None:
         """Drop rows, thumbnails, filters, and what the panel says."""
         self._told = self._unfinished = None
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         self._album = self._status = None
         self._wanted = self._typed = LibraryFilter()
         super().forget()
@@ -506,8 +538,14 @@ class LibraryScreen(Page):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter by what stands there now."""
-        self._typed = LibraryFilter.typed(event.value)
-        self._narrow()
+        typed = LibraryFilter.typed(event.value)
+        hint = typed.hint()
+        if hint or self._hinted:
+            self.say(hint)
+        self._hinted = bool(hint)
+        if not hint:
+            self._typed = typed
+            self._narrow()
 
     def _narrow(self) -> None:
         """Show what fits the line, the album and the status that were chosen."""

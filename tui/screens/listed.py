@@ -67,6 +67,10 @@ class ListPage(Page):
         self.query_one(".told", Static).update(Content.assemble(told))
         self.refresh_frame()
 
+    def action_mark(self) -> None:
+        """Mark the row under the cursor: a click on the key does it too."""
+        self.rows.action_mark()
+
     def on_marked(self, _message: Marked) -> None:
         """Count the marks."""
         self.refresh_frame()

@@ -6,11 +6,11 @@ Never here: finding it (``node.imaging.inspect``), or removing it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 class MetadataDialog(Dialog[None]):
     """What an original would reveal."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "give_up", "close", show=False, id="metadata.close"),
+    ]
     DEFAULT_CSS = """
     MetadataDialog > .box { width: 96; }
     MetadataDialog .found { height: auto; max-height: 80vh; }
@@ -35,7 +38,7 @@ class MetadataDialog(Dialog[None]):
     MetadataDialog .note { height: auto; color: $dim; }
     """
 
-    HINTS = (("↑ ↓", "scroll"), ("m Esc", "closes"))
+    HINTS = (("↑ ↓", "scroll"), ("metadata.close dialog.cancel", "closes"))
 
     def __init__(self, gateway: Gateway, picture: Row) -> None:
         super().__init__()
@@ -66,11 +69,6 @@ class MetadataDialog(Dialog[None]):
             found.update(Content(str(error)))
             return
         found.update(_words(answer["findings"]))
-
-    def key_m(self, event: events.Key) -> None:
-        """Close with the key that opened it."""
-        event.stop()  # Else the screen behind would take it too.
-        self.dismiss(None)
 
 
 def _words(findings: list[dict[str, Any]]) -> Text:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
@@ -21,7 +20,6 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui.gateway import Connection, GatewayError
-from tui.keymap import key_words
 from tui.screens.parting import Parting, while_here
 from tui.screens.table import KEYS
 from tui.text import plural
@@ -177,14 +175,16 @@ class Page(Parting[None]):
             listing.drop()
         for told in self.query(".told").results(Static):
             told.update(Content(""))
+            # Behind another screen nobody draws it, and until then it keeps what it drew.
+            told.render_line(0)
         for line in self.query(Input):
             line.value = ""
         if self._work is None or self._work.done():
             self.say("")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let nothing be done on a screen of a vault that is locked, but going in or back."""
-        if self.program.gateway.connection is Connection.LOCKED and action not in _WHILE_LOCKED:
+        """Let nothing be done where there is no unlocked vault, but going in or back."""
+        if self.program.gateway.connection in _SHUT and action not in _WHILE_SHUT:
             return False
         return super().check_action(action, parameters)
 
@@ -212,27 +212,32 @@ class Page(Parting[None]):
         beside = " · ".join(sorted(parts, key=lambda part: not part.startswith("!")))
         self.query_one(TopLine).say(
             title=self.NAME,
-            tabs=() if self.has_class("low") or self.has_class("alone") else _TABS,
+            tabs=() if self.has_class("low") or self.has_class("alone") else self._tabs(),
             middle=beside,
             right=program.node_words(),
             bad=program.gateway.connection is not Connection.READY,
             alarm=program.alarm,
+            alarm_key=program.key_of("app.alarms"),
         )
         self.query_one(CountLine).say(beside)
         # While there is no node to ask, its actions do nothing: their keys are not shown.
         lost = program.connection_sentence()
-        own = (Key("Enter", "go in", "enter"),) if lost else self.keys()
-        self.query_one(KeyLine).show(self._as_bound(own), self._as_bound(_ALWAYS))
+        own = (self.bound("page.enter", "go in", "enter"),) if lost else self.keys()
+        always = (
+            self.bound("app.keys", "keys", "app.show_keys"),
+            self.bound("app.leave", "back", "app.leave"),
+        )
+        self.query_one(KeyLine).show(own, always)
 
-    def _as_bound(self, keys: Sequence[Key]) -> Sequence[Key]:
-        """Return keys as the person's own keymap has them."""
-        if not self.program.keys_chosen:
-            return keys
-        bound: dict[str, str] = {}
-        for key, active in self.active_bindings.items():
-            bound.setdefault(active.binding.action.removeprefix("app."), key_words(key))
+    def bound(self, binding: str, label: str, action: str) -> Key:
+        """Return the key of a binding, by its id, for the last line."""
+        return Key(self.program.key_of(binding), label, action)
+
+    def _tabs(self) -> Sequence[Tab]:
+        key_of = self.program.key_of
         return [
-            replace(one, key=bound.get(one.action.removeprefix("app."), one.key)) for one in keys
+            Tab(key_of(f"show.{name}"), title, _SHORT.get(title, title), f"app.show('{name}')")
+            for _, name, title in KEYS
         ]
 
     # Saying and doing -----------------------------------------------------------------------------
@@ -241,6 +246,17 @@ class Page(Parting[None]):
         """Say something in the status line."""
         for line in self.query(StatusLine):  # None while the screen comes up or goes.
             line.say(text, error=error, share=share)
+            if error:
+                self.set_timer(_ERROR_STAYS_S, partial(self.unsay, text))
+            if error and len(text) > self.app.size.width - _BESIDES:
+                # What helps stands at a refusal's end, which the line has no room for.
+                self.notify(text, severity="error", markup=False, timeout=_ERROR_STAYS_S / 2)
+
+    def unsay(self, text: str) -> None:
+        """Take away what was said, where nothing has followed: it is not about now any more."""
+        for line in self.query(StatusLine):
+            if line.text == text:
+                line.say("")
 
     async def ask(self, method: str, params: Any = None) -> Any:
         """Return a method's result; None, with the reason in the status line, where refused."""
@@ -253,7 +269,8 @@ class Page(Parting[None]):
     def work(self, label: str, job: Callable[[Progress], Awaitable[T]], *, done: Done[T]) -> None:
         """Do long work in the background with a bar in the status line; Esc cancels it."""
         if self._work is not None and not self._work.done():
-            self.say(f"still {self._label}: Esc cancels it", error=True)
+            cancel = self.program.key_of("page.back")
+            self.say(f"still {self._label}: {cancel} cancels it", error=True)
             return
         self._label = label
         self._work = asyncio.create_task(self._working(label, job, done))
@@ -262,25 +279,23 @@ class Page(Parting[None]):
         self, label: str, job: Callable[[Progress], Awaitable[T]], done: Done[T]
     ) -> None:
         began = asyncio.get_running_loop().time()
+        cancel = self.program.key_of("page.back")
 
         def progress(finished: int, total: int | None, _what: str) -> None:
             passed = asyncio.get_running_loop().time() - began
             self.say(
-                f"{label} {progress_words(finished, total, passed)}, Esc cancels",
+                f"{label} {progress_words(finished, total, passed)}, {cancel} cancels",
                 share=finished / total if total else None,
             )
 
-        self.say(f"{label} …, Esc cancels")
+        self.say(f"{label} …, {cancel} cancels")
         try:
-            result = await job(progress)
+            self.say(done(await job(progress)))
         except GatewayError as error:
             self.say(str(error), error=True)
         except asyncio.CancelledError:
             self.say(f"{label}: cancelled")
             raise
-        else:
-            said = done(result)
-            self.say(said)
 
     def action_back(self) -> None:
         """Cancel what is going on, else take back what narrows the view, else go back."""
@@ -288,7 +303,7 @@ class Page(Parting[None]):
             self._work.cancel()
         elif not self.narrower() and not self.program.go_back():
             # Esc cancels work: one that comes when it is done must not end the program.
-            self.say("q quits")
+            self.say(f"{self.program.key_of('app.leave')} quits")
 
     def action_enter(self) -> None:
         """Start, unlock or set up the node where the sentence says that Enter does."""
@@ -336,7 +351,13 @@ class Page(Parting[None]):
 Progress = Callable[[int, "int | None", str], None]
 Done = Callable[[T], str]
 
-_WHILE_LOCKED = frozenset({"back", "enter"})
+_SHUT: Final = frozenset(
+    {Connection.NO_VAULT, Connection.STOPPED, Connection.LOCKED, Connection.LOST}
+)
+_WHILE_SHUT: Final = frozenset({"back", "enter"})
+_ERROR_STAYS_S: Final = 20.0
+_BESIDES: Final = 4
+"""Columns of the status line besides a refusal's text."""
 _SURE_S = 1.0
 """Seconds of work after which its rate tells something."""
 
@@ -354,15 +375,9 @@ def progress_words(done: int, total: int | None, seconds: float) -> str:
 _LOW: Final = 16
 """Lines of a terminal below which the frame takes three, not four."""
 _SHORT: Final = {"Shared with me": "With me", "Shared by me": "By me", "Doctor": ""}
-_TABS: Final = tuple(
-    Tab("!" if key == "exclamation_mark" else key, title, _SHORT.get(title, title),
-        f"app.show('{name}')")
-    for key, name, title in KEYS
-)  # fmt: skip
-_TITLES: Final = frozenset(one.title for one in _TABS)
-_ALWAYS = (Key("?", "keys", "app.show_keys"), Key("q", "back", "app.leave"))
+_TITLES: Final = frozenset(title for _, _, title in KEYS)
 
 
-def marked_words(count: int, of_what: str = "row") -> str:
+def marked_words(count: int, of_what: str) -> str:
     """Return how many are marked, for the title line."""
     return f"{plural(count, of_what)} marked" if count else ""

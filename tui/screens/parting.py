@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
+from tui.screens.painted import Painted
+
 if TYPE_CHECKING:
     from textual.worker import Worker
 
@@ -34,7 +36,7 @@ def while_here(job: Job, of: Screen[Any]) -> Job:
     return done
 
 
-class Parting(Screen[R], Generic[R]):
+class Parting(Painted[R], Generic[R]):
     """A screen that may be left while it works."""
 
     def run_worker(self, work: Any, *args: Any, **options: Any) -> Worker[Any]:

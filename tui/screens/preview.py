@@ -226,7 +226,8 @@ class PreviewDialog(Dialog[None]):
             return
         self.query_one(PictureView).show(look.picture)
         words = f" · watermark {look.watermark}" if look.watermark else " · no watermark"
-        self._say(f"{look.words}{words} · + closer · Esc")
+        closer, close = map(self.key_of, ("picture.closer", "dialog.cancel"))
+        self._say(f"{look.words}{words} · {closer} closer · {close}")
 
     def _say(self, words: str) -> None:
         self.query_one(".said", Static).update(Content(words))

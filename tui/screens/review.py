@@ -35,6 +35,16 @@ _WORDS = {
 }
 
 
+_BECAUSE = {
+    "former": "they are no member any more",
+    "broad": "broad: originals, resharing or very many pictures",
+    "never_opened": "never opened",
+    "stale": "nobody opened it for a month",
+    "expiring": "ends within a day",
+}
+"""The same in whole words."""
+
+
 class ReviewScreen(ListPage):
     """What deserves a look."""
 
@@ -68,7 +78,7 @@ class ReviewScreen(ListPage):
 
     def told(self, row: Row) -> Content:
         """Return every reason, and what was granted."""
-        reasons = ", ".join(_WORDS[one] for one in row["reasons"])
+        reasons = "; ".join(_BECAUSE[one] for one in row["reasons"])
         return lines(
             Content.assemble((str(row["holder"]), "bold"), f": {pictures_of_share(row)}"),
             f"{reasons} · ends in {left(row['expires_at'])} · last open {ago(row['last_open'])}",
@@ -80,7 +90,7 @@ class ReviewScreen(ListPage):
         if not review:
             return ""
         parts = [f"{self.rows.total} of {review['live']} live to look at"]
-        parts.append(marked_words(len(self.rows.pages.marks)))
+        parts.append(marked_words(len(self.rows.pages.marks), "share"))
         if review["overdue"]:
             parts.append("! overdue")
         elif review["signed_off_at"]:
@@ -92,15 +102,16 @@ class ReviewScreen(ListPage):
         if not self.rows.pages.loaded or self.rows.total:
             return ""
         if self._review.get("overdue"):
-            return "Nothing that is shared stands out. Press o to sign off the review."
+            key = self.program.key_of("review.sign-off")
+            return f"Nothing that is shared stands out. Press {key} to sign off the review."
         return "Nothing that is shared needs a look."
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of a review."""
         return (
-            Key("x", "revoke", "revoke"),
-            Key("o", "sign off", "sign_off"),
-            Key("Space", "mark", "mark"),
+            self.bound("review.revoke", "revoke", "revoke"),
+            self.bound("review.sign-off", "sign off", "sign_off"),
+            self.bound("list.mark", "mark", "mark"),
         )
 
     async def load(self) -> None:

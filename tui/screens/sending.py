@@ -7,7 +7,8 @@ Never here: choosing whom and what (``share``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import ComposeResult
@@ -26,6 +27,9 @@ from tui.times import ago
 if TYPE_CHECKING:
     from tui.app import SafelightApp
     from tui.widgets.pages import Row
+
+Undone = Callable[[], None]
+"""Puts back what a share was made of."""
 
 UNDO_S: Final = 10.0
 """How long a share waits unsent."""
@@ -48,6 +52,7 @@ class PhraseDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Lay out who is to be told what."""
+        key = self.key_of("phrase.keep")
         lines = "\n".join(f"{holder}: {phrase}" for holder, phrase in self._phrases)
         with Vertical(classes="box"):
             yield Static(Content("Second factor, shown this once"), classes="heading")
@@ -55,7 +60,9 @@ class PhraseDialog(Dialog[None]):
             yield Static(
                 Content("Tell each of them theirs by another way than Safelight."), classes="words"
             )
-            yield Static(Content("k: I have told it, or written it down"), classes="consequence")
+            yield Static(
+                Content(f"{key}: I have told it, or written it down"), classes="consequence"
+            )
 
     def action_keep(self) -> None:
         """Close: the person has the phrases."""
@@ -131,7 +138,12 @@ class Unsent:
 
     def __init__(self, app: SafelightApp) -> None:
         self._app = app
-        self._waiting: tuple[Wanted, asyncio.Task[None]] | None = None
+        self._waiting: tuple[Wanted, asyncio.Task[None], Undone] | None = None
+        self._said = ""
+        """What was said of it last, on the screen that was in front."""
+        self._counts = asyncio.Event()
+        """Seconds pass: nobody is asked what is to become of it."""
+        self._counts.set()
 
     @property
     def waits(self) -> bool:
@@ -143,68 +155,100 @@ class Unsent:
         """What would be granted, in the node's sentences."""
         return "" if self._waiting is None else "\n".join(self._waiting[0].sentences)
 
-    async def take(self, wanted: Wanted) -> None:
-        """Hold a share; one that waits already is sent now."""
+    async def take(self, wanted: Wanted, undone: Undone = lambda: None) -> None:
+        """Hold a share; one that waits already is sent now.
+
+        ``undone`` puts back what it was made of: it is called where nothing was shared.
+        """
         await self.send_now()
-        self._waiting = (wanted, asyncio.create_task(self._wait()))
+        self._waiting = (wanted, asyncio.create_task(self._wait()), undone)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no second pass while somebody is asked what is to become of what waits."""
+        self._counts.clear()
+        self._say("not shared yet: it waits for your answer")
+        try:
+            yield
+        finally:
+            self._counts.set()
 
     def undo(self) -> bool:
         """Take back what waits; say whether there was anything."""
         if self._waiting is None:
             return False
-        _, task = self._waiting
+        _, task, undone = self._waiting
         self._waiting = None
         task.cancel()
-        self._app.say("not shared")
+        undone()
+        self._say("not shared")
         return True
 
     async def send_now(self) -> bool:
         """Send what waits; say whether nothing is left unsent."""
         if self._waiting is None:
             return True
-        wanted, task = self._waiting
+        wanted, task, undone = self._waiting
         self._waiting = None
         task.cancel()
-        return await self._send(wanted)
+        return await self._send(wanted, undone)
+
+    def _say(self, text: str, *, error: bool = False) -> None:
+        """Say it on the screen in front, and on no other what was true before."""
+        for page in self._app.pages():
+            page.unsay(self._said)
+        self._said = text
+        self._app.say(text, error=error)
 
     async def _wait(self) -> None:
         assert self._waiting is not None, "made by take"
-        wanted = self._waiting[0]
+        wanted, _, undone = self._waiting
         what = plural(wanted.count or len(wanted.what), "picture")
         await self._count_down(what)
         while await self._waits_for_node(what):
             await self._count_down(what)
         self._waiting = None
-        await self._send(wanted)
+        await self._send(wanted, undone)
 
     async def _waits_for_node(self, what: str) -> bool:
         """Wait until there is a node, and keep what was chosen; say whether there was none."""
         waited = False
         while self._app.gateway.connection is not Connection.READY:
-            self._app.say(f"not shared yet, u takes it back: no node for {what}", error=True)
+            undo = self._app.key_of("app.undo")
+            self._say(f"not shared yet, {undo} takes it back: no node for {what}", error=True)
             waited = True
             await asyncio.sleep(_LOOK_S)
         return waited
 
     async def _count_down(self, what: str) -> None:
-        for left in range(round(UNDO_S), 0, -1):
-            self._app.say(f"sharing {what} in {left} s, u takes it back")
+        """Tell the seconds that are left; without a node there is nothing to count to."""
+        left = round(UNDO_S)
+        while left:
+            await self._counts.wait()
+            if self._app.gateway.connection is not Connection.READY:
+                return
+            undo = self._app.key_of("app.undo")
+            self._say(f"sharing {what} in {left} s, {undo} takes it back")
             await asyncio.sleep(1)
+            if self._counts.is_set():
+                left -= 1
 
-    async def _send(self, wanted: Wanted) -> bool:
+    async def _send(self, wanted: Wanted, undone: Undone) -> bool:
         try:
             answer = await self._app.gateway.call("share", wanted.params())
         except GatewayError as error:
             if error.code == "node_lost":
-                said = "the node went away while it shared: Shared by me (3) tells whether it did"
+                where = f"Shared by me ({self._app.key_of('show.shares')})"
+                said = f"the node went away while it shared: {where} tells whether it did"
             else:
                 said = f"not shared: {error}"
-            self._app.say(said, error=True)
+                undone()
+            self._say(said, error=True)
             return False
         made = answer["capabilities"]
         people = ", ".join(str(one["holder"]) for one in made)
         said = f"shared {plural(wanted.count or len(wanted.what), 'picture')} with {people}"
-        self._app.say(said)
+        self._say(said)
         phrases = [(str(one["holder"]), str(one["factor"])) for one in made if one.get("factor")]
         if phrases:
             await self._app.push_screen(PhraseDialog(phrases))

@@ -88,6 +88,7 @@ class ShareDialog(Dialog["Wanted | None"]):
     ShareDialog #find { display: none; }
     ShareDialog #find.open { display: block; }
     ShareDialog .duration { height: 1; color: $accent; }
+    ShareDialog.beside .duration { margin: 1 0; }
     ShareDialog .meaning { height: auto; }
     ShareDialog .looser { height: auto; color: $warning; display: none; }
     ShareDialog.others .looser { display: block; max-height: 14; }
@@ -144,18 +145,18 @@ class ShareDialog(Dialog["Wanted | None"]):
     def hints(self) -> Sequence[tuple[str, str]]:
         """Return the keys of this dialog, the most wanted first."""
         keys = [
-            ("Space", "several"),
-            ("← →", "how long"),
-            ("o", "other"),
-            ("d", "read on"),
-            ("/", "find"),
+            ("list.mark", "several"),
+            ("share.shorter share.longer", "how long"),
+            ("share.other", "other"),
+            ("share.read-on", "read on"),
+            ("share.find", "find"),
         ]
         if not self._painter.off:
             # On a small terminal this is the only way to it.
-            keys.insert(0 if self.has_class("small") else 3, ("v", "see"))
+            keys.insert(0 if self.has_class("small") else 3, ("share.see", "see"))
             if self._count > 1:
-                keys.insert(5, ("p", "next picture"))
-        return (("Enter", "shares"), *keys, ("Esc", "closes"))
+                keys.insert(5, ("share.another", "next picture"))
+        return (("list.choose", "shares"), *keys, ("dialog.cancel", "closes"))
 
     def on_mount(self) -> None:
         """Fetch the members."""
@@ -209,7 +210,7 @@ class ShareDialog(Dialog["Wanted | None"]):
             people = 0 if others else _FEWEST
             room -= 0 if others else 2 + self._finds
         else:
-            room -= 1 + beside + min(2, -(-cell_len(self._heading()) // inside)) + self._finds
+            room -= 1 + 3 * beside + min(2, -(-cell_len(self._heading()) // inside)) + self._finds
             people = min(max(_PEOPLE, room // 3), 1 + len(self._others)) if beside else _PEOPLE
             people = max(_FEWEST, people - max(0, _SAID + others - (room - people)))
         self.query_one(".box").styles.width = columns
@@ -260,7 +261,8 @@ class ShareDialog(Dialog["Wanted | None"]):
         others = [one for one in team["members"] if one["fingerprint"] != me]
         others.sort(key=lambda one: (not one["online"], one["name"].casefold()))
         if not others:
-            self._wrong("nobody to share with yet: invite somebody on the Team screen (5)")
+            where = self.key_of("show.team")
+            self._wrong(f"nobody to share with yet: invite somebody on the Team screen ({where})")
         self._others = tuple(others)
         self._lay_out()
         self.people.show(Fixed(others))
@@ -330,7 +332,8 @@ class ShareDialog(Dialog["Wanted | None"]):
         self._wrong("")
         sentences = tuple(str(one["sentence"]) for one in answer["capabilities"])
         self._meaning = (wanted, sentences)
-        self.query_one(".words", Static).update(Content("\n".join(told(answer, self._count))))
+        said = told(answer, self._count, airy=not self.has_class("small"))
+        self.query_one(".words", Static).update(Content.assemble(said))
         self._look()
 
     def _unsaid(self, wrong: str) -> None:
@@ -348,7 +351,8 @@ class ShareDialog(Dialog["Wanted | None"]):
     def _say_duration(self) -> None:
         names = [one or "as the policy has it" for one in _DURATIONS]
         if self.query_one(".duration").size.width < _DURATIONS_FROM:
-            said = f"for  ← [{names[self._duration]}] →"
+            shorter, longer = map(self.key_of, ("share.shorter", "share.longer"))
+            said = f"for  {shorter} [{names[self._duration]}] {longer}"
             self.query_one(".duration", Static).update(Content(said))
             return
         shown = [f"[{one}]" if place == self._duration else one for place, one in enumerate(names)]

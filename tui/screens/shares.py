@@ -92,12 +92,8 @@ class SharesScreen(ListPage):
             Column(title="pictures", text=pictures_of_share, ends=True),
             Column(title="may", text=lambda row: ", ".join(row["rights"]), width=24, least=150),
             Column(title="as", text=lambda row: str(row["rendition"]), width=14, least=150),
-            Column(
-                title="opens",
-                text=lambda row: f"{row['opens']}/{row['opens'] + row['opens_left']}",
-                width=7,
-                least=60,
-            ),
+            Column(title="opens", text=lambda row: f"{row['opens']:,}", width=5, least=60),
+            Column(title="left", text=lambda row: f"{row['opens_left']:,} ×", width=6, least=60),
             Column(
                 title="on its way",
                 text=way,
@@ -116,24 +112,28 @@ class SharesScreen(ListPage):
     def beside(self) -> str:
         """Return how many there are, and how many are marked."""
         which = "all" if self._all else "live"
-        parts = [f"{self.rows.total:,} {which}", marked_words(len(self.rows.pages.marks))]
+        parts = [f"{self.rows.total:,} {which}", marked_words(len(self.rows.pages.marks), "share")]
         return " · ".join(part for part in parts if part)
 
     def sentence(self) -> str:
         """Say what would stand here."""
         if not self.rows.pages.loaded or self.rows.total:
             return ""
+        key_of = self.program.key_of
+        pictures, share = key_of("show.library"), key_of("library.share")
         if self._all:
-            return "You have shared nothing yet. Press 1, choose a picture, and press s."
-        return "Nothing is shared now. a shows what is over; 1 and s share a picture."
+            how = f"Press {pictures}, choose a picture, and press {share}."
+            return f"You have shared nothing yet. {how}"
+        over = f"{key_of('shares.all')} shows what is over"
+        return f"Nothing is shared now. {over}; {pictures} and {share} share a picture."
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of a share."""
         return (
-            Key("x", "revoke", "revoke"),
-            Key("e", "extend", "extend"),
-            Key("a", "live/all", "all"),
-            Key("Space", "mark", "mark"),
+            self.bound("shares.revoke", "revoke", "revoke"),
+            self.bound("shares.extend", "extend", "extend"),
+            self.bound("shares.all", "live/all", "all"),
+            self.bound("list.mark", "mark", "mark"),
         )
 
     async def load(self) -> None:
@@ -174,6 +174,7 @@ class SharesScreen(ListPage):
                 f"Extend {row['holder']}'s share of {pictures_of_share(row)}",
                 f"It ends in {left(row['expires_at'])}, {plural(row['opens_left'], 'open')} left.\n"
                 "Type how long from now (48h, 7d), or more opens (+5), or both:",
+                needs="Nothing to extend by yet: 48h, +5, or both.",
             )
         )
         if not typed:
@@ -192,7 +193,9 @@ class SharesScreen(ListPage):
             ),
         )
         if result is not None:
-            self.say("extended; the holder is told")
+            opens = plural(result["opens_left"], "open")
+            ends = left(result["expires_at"])
+            self.say(f"extended: ends in {ends}, {opens} left; the holder is told")
             self.reload()
 
 
@@ -230,7 +233,11 @@ async def revoke(page: Page, rows: Rows, chosen: list[Row]) -> None:
     revoked = result["revoked"]
     seen = sum(1 for one in revoked if one["seen_by_holder"])
     leased = sum(one["leased_opens"] for one in revoked)
-    said = f"revoked {len(revoked)}; {seen} seen by their holders, the rest are told later"
+    said = f"revoked {len(revoked)}"
+    if seen == len(revoked):
+        said += f", seen by {'its holder' if seen == 1 else 'all holders'}"
+    else:
+        said += f"; {seen} seen by their holders, the rest are told later"
     if leased:
         said += f"; {plural(leased, 'leased open')} work until their deadline"
     rows.clear_marks()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import SystemCommand
-from textual.binding import Binding
 from textual.screen import Screen
 
-from tui.keymap import key_words
-from tui.screens.help import KeysDialog
+from tui.keymap import key_words, usual_keys
 from tui.theme import NAMES
 
 if TYPE_CHECKING:
@@ -89,23 +89,11 @@ SCREENS: Final[dict[str, Callable[[], Screen[Any]]]] = {name: make for _, name, 
 
 def binding_ids() -> frozenset[str]:
     """Return the ids of every binding there is, for the keymap."""
-    from tui.app import SafelightApp
-    from tui.screens import notices, sending, share, team, viewer
-    from tui.screens.audit import EntryDialog
-    from tui.screens.dialog import Dialog
-    from tui.screens.entry import RecoveryDialog
-    from tui.screens.page import Page
-    from tui.widgets.grid import Grid
-    from tui.widgets.picture import PictureView
-    from tui.widgets.rows import Rows
+    from tui import screens
 
-    owners: list[Any] = [SafelightApp, Page, viewer.ViewerScreen, Grid, Rows, PictureView, Dialog]
-    owners += [share.ShareDialog, sending.PhraseDialog, EntryDialog, team.IdentityDialog]
-    owners += [notices.NoticesDialog, notices.AlarmsDialog, KeysDialog, RecoveryDialog]
-    owners += [type(make()) for _, _, make, _ in _TABLE]
-    return frozenset(
-        one.id for owner in owners for one in owner.BINDINGS if isinstance(one, Binding) and one.id
-    )
+    for name in ("tui.app", *(one.name for one in iter_modules(screens.__path__, "tui.screens."))):
+        import_module(name)
+    return frozenset(usual_keys())
 
 
 def palette(app: SafelightApp, screen: Screen[Any]) -> Iterable[SystemCommand]:

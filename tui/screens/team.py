@@ -1,28 +1,21 @@
 """Team: who belongs to it, how they are reached, inviting, joining, roles, removing.
 
-Belongs here: the list of members and the dialogs about them.
-Never here: what a role may do (the node's policy).
+Belongs here: the list of members, and what is done with them and asked about them.
+Never here: dialogs of their own (``inviting``), what a role may do (the node's policy).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from node.control.schema import (
     AuditSubject,
     Invite,
-    InviteCancel,
-    InviteWait,
-    Join,
     TeamCreate,
     TeamRemove,
     TeamResolve,
@@ -31,20 +24,18 @@ from node.control.schema import (
 )
 from tui.gateway import GatewayError
 from tui.screens.choosing import Choose
-from tui.screens.dialog import Answer, Ask, AskText, Dialog
+from tui.screens.dialog import Answer, Ask, AskText
+from tui.screens.inviting import IdentityDialog, InvitationDialog, RoleDialog, join_by
 from tui.screens.listed import ListPage, lines
-from tui.text import plural
-from tui.times import ago, left
+from tui.text import clean, plural
+from tui.times import ago
 from tui.widgets.fixed import Fixed
 from tui.widgets.lines import Key
-from tui.widgets.qr import qr_lines
-from tui.widgets.rows import Chosen, Column, Moved, Rows
+from tui.widgets.rows import Column
 
 if TYPE_CHECKING:
-    from tui.gateway import Gateway
     from tui.widgets.pages import Row
 
-ROLES = ("editor", "publisher", "reviewer", "guest", "admin")
 _PATHS = {"lan": "LAN", "relay": "relay", "none": "–"}
 
 
@@ -52,7 +43,9 @@ class TeamScreen(ListPage):
     """The members."""
 
     NAME = "Team"
-    LISTENS = frozenset({"peer", "roster", "proposal", "roster_conflict", "roster_resolved"})
+    LISTENS = frozenset(
+        {"peer", "roster", "proposal", "roster_conflict", "roster_resolved", "alarm"}
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "invite", "invite", show=False, id="team.invite"),
         Binding("J", "join", "join a team", show=False, id="team.join"),
@@ -98,23 +91,44 @@ class TeamScreen(ListPage):
         if not self._team:
             return ""
         parts = [str(self._team["team"]), plural(self.rows.total, "member")]
+        if self._team.get("removed"):
+            parts.append("! you are no member any more")
+        if self._team.get("conflict"):
+            parts.append(f"! two histories, {self.program.key_of('team.resolve')} joins them")
+        if self._team.get("expired"):
+            parts.append("! expired: safelight team renew")
         if self._team.get("pending"):
-            parts.append(f"! {plural(self._team['pending'], 'change')} to sign (s)")
+            key = self.program.key_of("team.sign")
+            parts.append(f"! {plural(self._team['pending'], 'change')} to sign ({key})")
         return " · ".join(parts)
 
     def sentence(self) -> str:
         """Say how to get a team."""
         if self.rows.pages.loaded and not self.rows.total:
-            return "You are in no team yet. Press J to join one with a code, N to found one."
+            join, found = map(self.program.key_of, ("team.join", "team.create"))
+            how = f"Press {join} to join one with a code, {found} to found one."
+            return f"You are in no team yet. {how}"
         return ""
 
     def keys(self) -> Sequence[Key]:
-        """Return the keys of a team."""
+        """Return the keys of a team, those that one's own role may use."""
+        if not self._team.get("team"):
+            return (
+                self.bound("team.join", "join a team", "join"),
+                self.bound("team.create", "new team", "create"),
+            )
+        if not self._is_administrator():
+            return (
+                self.bound("team.words", "words", "words"),
+                self.bound("team.kept", "what they may hold", "kept"),
+            )
         return (
-            Key("i", "invite", "invite"),
-            Key("w", "words", "words"),
-            Key("s", "sign", "sign") if self._team.get("pending") else Key("r", "role", "role"),
-            Key("x", "remove", "remove"),
+            self.bound("team.invite", "invite", "invite"),
+            self.bound("team.words", "words", "words"),
+            self.bound("team.sign", "sign", "sign")
+            if self._team.get("pending")
+            else self.bound("team.role", "role", "role"),
+            self.bound("team.remove", "remove", "remove"),
         )
 
     async def load(self) -> None:
@@ -129,6 +143,7 @@ class TeamScreen(ListPage):
             team, peers = {"team": "", "members": []}, []
         reached = {one["fingerprint"]: one for one in peers}
         me = self.program.gateway.status.get("fingerprint")
+        alarmed = {one["name"] for one in self.program.alarms if one["state"] == "stands"}
         rows = []
         for one in team["members"]:
             path = reached.get(one["fingerprint"], {})
@@ -139,9 +154,9 @@ class TeamScreen(ListPage):
                     "online": one["online"] or mine,
                     "path": "me" if mine else _PATHS.get(path.get("path", ""), "–"),
                     "rtt_ms": path.get("rtt_ms"),
-                    "seen": "" if mine else ago(one["last_seen"]),
+                    "seen": "" if mine else "now" if one["online"] else ago(one["last_seen"]),
                     "why": path.get("why") or "",
-                    "alarm": bool(path.get("alarm")),
+                    "alarm": bool(path.get("alarm")) or one["name"] in alarmed,
                 }
             )
         self._team = team if team["members"] else {}
@@ -154,9 +169,36 @@ class TeamScreen(ListPage):
 
     # Actions --------------------------------------------------------------------------------------
 
+    def _is_administrator(self) -> bool:
+        me = self.program.gateway.status.get("fingerprint")
+        members = self._team.get("members") or []
+        return any(one["role"] == "admin" and one["fingerprint"] == me for one in members)
+
+    def _may_change(self) -> bool:
+        """Say whether the team is this person's to change; where not, who can, before a dialog."""
+        if not self._team.get("team"):
+            self.say(self.sentence(), error=True)
+            return False
+        if not self._is_administrator():
+            asked = [one["name"] for one in self._team["members"] if one["role"] == "admin"]
+            self.say(
+                f"only an administrator changes the team: ask {' or '.join(asked)}", error=True
+            )
+            return False
+        return True
+
+    def _in_a_team(self) -> bool:
+        """Say, in the status line too, that there is a team already."""
+        if team := self._team.get("team"):
+            self.say(
+                f"this vault is in {team} already: another team needs another vault", error=True
+            )
+        return bool(team)
+
     def action_invite(self) -> None:
         """Invite somebody by a code of a few words."""
-        self.asks(self._invite())
+        if self._may_change():
+            self.asks(self._invite())
 
     async def _invite(self) -> None:
         role = await self.program.push_screen_wait(RoleDialog("Invite somebody as"))
@@ -168,33 +210,84 @@ class TeamScreen(ListPage):
         came = await self.program.push_screen_wait(
             InvitationDialog(self.program.gateway, invitation)
         )
-        if came is not None:
-            await self.program.push_screen_wait(_words_dialog(came["name"], came["words"]))
-            self.reload()
+        if came is None:
+            self.say("the invitation is taken back")
+            return
+        self.say(f"{came['name']} is in the team")
+        self.reload()
+        await self._compare(str(came["name"]), came["words"])
 
     def action_join(self) -> None:
         """Join a team with a code."""
-        self.asks(self._join())
+        if not self._in_a_team():
+            self.asks(self._join())
 
     async def _join(self) -> None:
         code = await self.program.push_screen_wait(
-            AskText("Join a team", "The code, like 7-canyon-lava:", placeholder="7-canyon-lava")
+            AskText(
+                "Join a team",
+                "The code that your administrator tells you. Where they are not on this network,"
+                " the address that their screen shows after it:",
+                placeholder="7-canyon-lava",
+                needs="It needs the code.",
+            )
         )
         if not code:
             return
-        self.say("looking for whoever invites …")
-        joined = await self.ask("join", Join(code=code))
-        if joined is not None:
-            await self.program.push_screen_wait(_words_dialog(joined["team"], joined["words"]))
+        params = join_by(code)
+
+        def joined(result: dict[str, Any]) -> str:
             self.reload()
+            self.later(self._compare(str(result["team"]), result["words"], joined=True))
+            return f"you are in {result['team']}"
+
+        self.work(
+            "looking for whoever invites",
+            lambda _progress: self.program.gateway.call("join", params),
+            done=joined,
+        )
+
+    async def _compare(self, whose: str, words: Sequence[str], *, joined: bool = False) -> None:
+        """Show words to compare by voice; where they differ, say what to do."""
+        answer = await self.program.push_screen_wait(
+            Ask(
+                f"Words of {whose}",
+                "  ".join(words),
+                consequence="The other side sees the same words: compare them by voice.",
+                answers=(
+                    Answer("o", "They are the same", "same"),
+                    Answer("d", "They differ", "differ"),
+                ),
+            )
+        )
+        if answer != "differ":
+            return
+        if joined:
+            advice = "Somebody else may have answered. Ask whoever invited you by another way."
+        elif self._is_administrator():
+            advice = f"Somebody may stand in for {whose}. Remove them, and invite {whose} anew."
+        else:
+            advice = f"Somebody may stand in for {whose}. Tell an administrator to remove them."
+        await self.program.push_screen_wait(
+            Ask(
+                "The words differ",
+                f"{advice} Your keys and pictures are safe.",
+                consequence=f"Share nothing with {whose} until the words are the same.",
+                answers=(Answer("o", "Close", "close"),),
+            )
+        )
 
     def action_create(self) -> None:
         """Found a team with this node as its administrator."""
-        self.asks(self._create())
+        if not self._in_a_team():
+            self.asks(self._create())
 
     async def _create(self) -> None:
-        name = await self.program.push_screen_wait(AskText("Found a team", "Its name:"))
+        name = await self.program.push_screen_wait(
+            AskText("Found a team", "Its name:", needs="It needs a name.")
+        )
         if name and await self.ask("team_create", TeamCreate(name=name)) is not None:
+            self.say(f"{clean(name)} is founded: invite its members")
             self.reload()
 
     def action_words(self) -> None:
@@ -207,12 +300,12 @@ class TeamScreen(ListPage):
         if row["path"] == "me":
             await self.program.push_screen_wait(IdentityDialog(row))
             return
-        await self.program.push_screen_wait(_words_dialog(str(row["name"]), row["words"]))
+        await self._compare(str(row["name"]), row["words"])
 
     def action_role(self) -> None:
         """Give the member under the cursor another role."""
         row = self.rows.current
-        if row is not None:
+        if row is not None and self._may_change():
             self.asks(self._role(row))
 
     async def _role(self, row: Row) -> None:
@@ -231,7 +324,7 @@ class TeamScreen(ListPage):
     def action_remove(self) -> None:
         """Remove the member under the cursor."""
         row = self.rows.current
-        if row is not None:
+        if row is not None and self._may_change():
             self.asks(self._remove(row))
 
     async def _remove(self, row: Row) -> None:
@@ -340,10 +433,11 @@ class TeamScreen(ListPage):
             Ask(
                 "Join the two histories of the team?",
                 "\n".join(
-                    [
-                        *(f"here: {one}" for one in told["changes"]),
-                        *(f"elsewhere: {one}" for one in told["changes_elsewhere"]),
-                    ]
+                    f"What changes {where}: {'; '.join(changes) or 'nothing'}."
+                    for where, changes in (
+                        ("here", _besides(told["changes"])),
+                        ("elsewhere", _besides(told["changes_elsewhere"])),
+                    )
                 ),
                 consequence="Two administrators changed the team without knowing of each other. "
                 "safelight team resolve --help tells of other ways.",
@@ -361,15 +455,23 @@ class TeamScreen(ListPage):
             self.reload()
 
 
+def _besides(changes: Sequence[str]) -> list[str]:
+    """Return what changes besides that there is one history again, which is what was asked."""
+    return [one for one in changes if one != "two histories of the team become one"]
+
+
 def kept_by(told: dict[str, Any]) -> list[str]:
     """Return what a person was granted, opened and saved, by the own log."""
     counts = {one["event"]: one["count"] for one in told["counts"]}
     granted = told["capabilities"]
+    if not granted:
+        return ["You granted them nothing: they hold no picture of yours by this log."]
     live = [one for one in granted if one["state"] in {"live", "pending", "exhausted"}]
     opened = sum(1 for one in granted if one["opens"])
     lines = [
         f"{plural(len(granted), 'capability', 'capabilities')} granted, {len(live)} not over",
-        f"{plural(counts.get('released', 0), 'open')} of {opened}, {counts.get('saved', 0)} saved",
+        f"{opened} of them opened, {plural(counts.get('released', 0), 'time')} in all",
+        f"{counts.get('saved', 0)} saved",
     ]
     lines += [
         f"  may have kept: {', '.join(one['names'][:3])}"
@@ -408,165 +510,3 @@ def _presence_style(row: Row) -> str:
 
 def _rtt(row: Row) -> str:
     return "" if row["rtt_ms"] is None else f"{row['rtt_ms']:.0f} ms"
-
-
-def _words_dialog(whose: str, words: Sequence[str]) -> Ask:
-    return Ask(
-        f"Words of {whose}",
-        "  ".join(words),
-        consequence="The other side sees the same words: compare them by voice.",
-        answers=(Answer("o", "They are the same", "same"),),
-    )
-
-
-class IdentityDialog(Dialog[None]):
-    """The own words and fingerprint, and a QR code where there is room."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,q,w", "give_up", "close", show=False, id="identity.close"),
-    ]
-    DEFAULT_CSS = """
-    IdentityDialog .qr { width: auto; height: auto; color: #ffffff; background: #000000; }
-    IdentityDialog .square { align-horizontal: center; height: auto; }
-    """
-    HINTS = (("Esc", "closes"),)
-
-    def __init__(self, row: Row) -> None:
-        super().__init__()
-        self._row = row
-
-    def compose(self) -> ComposeResult:
-        """Lay out words, fingerprint and code."""
-        row = self._row
-        with Vertical(classes="box"):
-            yield Static(Content(f"{row['name']}, as others see you"), classes="heading")
-            yield Static(Content("  ".join(row["words"])), classes="words")
-            yield Static(Content(str(row["fingerprint"])), classes="words")
-            if code := _qr_that_fits(str(row["fingerprint"]).upper(), self.app.size.height, _ROOM):
-                with Vertical(classes="square"):
-                    yield Static(Content(code), classes="qr")
-            yield Static(
-                Content("Others see the same words: compare them by voice."), classes="words"
-            )
-
-
-_ROOM = 7
-"""Lines of a dialog besides its code."""
-
-
-def _qr_that_fits(text: str, height: int, besides: int) -> str:
-    """Return a QR code as lines where the terminal has room for it, else nothing."""
-    lines = qr_lines(text)
-    return "\n".join(lines) if len(lines) + besides <= height else ""
-
-
-class RoleDialog(Dialog[str | None]):
-    """Chooses a role."""
-
-    DEFAULT_CSS = """
-    RoleDialog Rows { height: 6; }
-    RoleDialog.low Rows { height: 1fr; }
-    """
-    HINTS = (("Enter", "chooses"), ("Esc", "cancels"))
-
-    def __init__(self, heading: str) -> None:
-        super().__init__()
-        self._heading = heading
-
-    def compose(self) -> ComposeResult:
-        """Lay out the roles."""
-        with Vertical(classes="box"):
-            yield Static(Content(self._heading), classes="heading")
-            yield Rows(
-                (Column(title="role", text=lambda row: str(row["role"])),),
-                key=lambda row: row["role"],
-            )
-
-    def on_mount(self) -> None:
-        """Show the roles, the common one first."""
-        rows = self.query_one(Rows)
-        rows.show(Fixed([{"role": one} for one in ROLES]))
-        rows.focus()
-
-    def on_chosen(self, message: Chosen) -> None:
-        """End with the role under the cursor."""
-        message.stop()
-        row = self.query_one(Rows).current
-        if row is not None:
-            self.dismiss(str(row["role"]))
-
-    def on_moved(self, message: Moved) -> None:
-        """Keep it here: the screen behind has rows of its own."""
-        message.stop()
-
-
-class InvitationDialog(Dialog["dict[str, Any] | None"]):
-    """Shows a code and waits for who uses it; Esc takes it back."""
-
-    DEFAULT_CSS = """
-    InvitationDialog .code { text-align: center; text-style: bold; color: $accent; padding: 1; }
-    InvitationDialog .qr { width: auto; height: auto; color: #ffffff; background: #000000; }
-    InvitationDialog .square { align-horizontal: center; height: auto; }
-    InvitationDialog.low .code { padding: 0; }
-    """
-    HINTS = (("Esc", "takes it back"),)
-
-    def __init__(self, gateway: Gateway, invitation: dict[str, Any]) -> None:
-        super().__init__()
-        self._gateway = gateway
-        self._invitation = invitation
-
-    def compose(self) -> ComposeResult:
-        """Lay out the code, how to use it, and how long it is good for."""
-        invitation = self._invitation
-        lines = ["They run: safelight join", "and type this code. It is good for one try."]
-        if invitation.get("rendezvous"):
-            lines.append(f"Elsewhere: safelight join --rendezvous {invitation['rendezvous']}")
-        lines += [
-            f"Without multicast: safelight join --at {address}"
-            for address in (invitation.get("addresses") or [])[:1]
-        ]
-        with Vertical(classes="box"):
-            yield Static(Content("Invitation"), classes="heading")
-            yield Static(Content(str(invitation["code"])), classes="code")
-            besides = _ROOM + 3 + len(lines)
-            if code := _qr_that_fits(str(invitation["code"]), self.app.size.height, besides):
-                with Vertical(classes="square"):
-                    yield Static(Content(code), classes="qr")
-            yield Static("", classes="consequence", id="left")
-            with VerticalScroll(can_focus=False, classes="words"):
-                yield Static(Content("\n".join(lines)), classes="words")
-            yield Static("", classes="wrong")
-
-    def on_mount(self) -> None:
-        """Wait, and count down."""
-        self._count()
-        self.set_interval(1, self._count)
-        self.run_worker(self._wait)
-
-    def _count(self) -> None:
-        self.query_one("#left", Static).update(
-            Content(f"waiting, {left(self._invitation['expires_at'])} left")
-        )
-
-    async def _wait(self) -> None:
-        try:
-            came = await self._gateway.call(
-                "invite_wait", InviteWait(number=self._invitation["number"])
-            )
-        except GatewayError as error:
-            self.query_one(".wrong", Static).update(Content(str(error)))
-        else:
-            self.dismiss(came)
-
-    def action_give_up(self) -> None:
-        """Take the invitation back."""
-        self.run_worker(self._cancel)
-
-    async def _cancel(self) -> None:
-        # Where it is over already, that is what was wanted.
-        with contextlib.suppress(GatewayError):
-            await self._gateway.call(
-                "invite_cancel", InviteCancel(number=self._invitation["number"])
-            )
-        self.dismiss(None)

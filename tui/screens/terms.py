@@ -10,9 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from textual.content import Content
+
 from node.control.schema import PreviewShare, Share
 from tui.text import plural
 
+_EVERYTHING: Final = "everything"
+"""Is kept where the original leaves as it is."""
+_WORDS: Final = ("removed", "kept")
 _TOLD: Final = 3
 """Pictures of which the dialog says what leaves; of the others it says how many."""
 
@@ -89,22 +94,24 @@ TYPED: Final = (
 """Key, field, meaning, question: the key asks for it; an empty answer takes it back."""
 
 
-def told(answer: dict[str, Any], count: int) -> list[str]:
-    """Return what would be granted and what would leave, in lines."""
+def told(answer: dict[str, Any], count: int, *, airy: bool) -> Content:
+    """Return what would be granted and what would leave; ``airy`` where there is room for it."""
     made = answer["capabilities"]
-    lines = _together(made)
+    lines = [Content(line) for line in _together(made)]
     changes = [str(change) for one in made for change in one.get("changed_by_policy") or ()]
-    lines += [f"  by the policy: {change}" for change in dict.fromkeys(changes)]
+    lines += [Content(f"  by the policy: {change}") for change in dict.fromkeys(changes)]
     marks = [str(one["watermark"]) for one in made if one.get("watermark")]
     if marks:
         rest = ", and each of the others by theirs" if len(marks) > 1 else ""
-        lines.append(f"  watermark: {marks[0]}{rest}")
+        lines.append(Content(f"  watermark: {marks[0]}{rest}"))
     pictures = answer.get("pictures", ())
+    if airy and pictures:
+        lines += [Content(""), Content.styled("WHAT LEAVES", "bold $accent")]
     for picture in pictures:
         lines += _leaves(picture)
     if count > len(pictures):
-        lines.append(f"and {plural(count - len(pictures), 'picture')} more")
-    return lines
+        lines.append(Content(f"and {plural(count - len(pictures), 'picture')} more"))
+    return Content("\n").join(lines)
 
 
 def _together(made: Sequence[dict[str, Any]]) -> list[str]:
@@ -123,18 +130,22 @@ def _names(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _leaves(picture: dict[str, Any]) -> list[str]:
-    """Return what would leave of one picture."""
+def _leaves(picture: dict[str, Any]) -> list[Content]:
+    """Return what would leave of one picture; what stays here of its original is struck out."""
     size = "" if picture["bytes"] is None else f", {picture['bytes'] / 1e6:.1f} MB"
     lines = [
-        f"{picture['name']}: {picture['width']} × {picture['height']} {picture['format']}{size}"
+        Content(
+            f"{picture['name']}: {picture['width']} × {picture['height']} {picture['format']}{size}"
+        )
     ]
     if picture.get("problem"):
-        lines.append(f"  cannot be made: {picture['problem']}; a preview can")
-    lines += [f"  {line}" for line in picture.get("found", ())]
-    rest = [
-        f"{word}: {', '.join(picture[word]) or 'nothing'}"
-        for word in ("removed", "kept")
-        if word in picture
-    ]
-    return [*lines, "  " + " · ".join(rest)] if rest else lines
+        text = f"  cannot be made: {picture['problem']}; a preview can"
+        lines.append(Content.styled(text, "$error"))
+    leave = _EVERYTHING in picture["kept"]
+    for line in picture["found"]:
+        if leave:
+            lines.append(Content.assemble("  ", ("! ", "$warning"), line))
+        else:
+            lines.append(Content.assemble("  ", ("- ", "$dim"), (line, "$dim strike")))
+    rest = " · ".join(f"{word}: {', '.join(picture[word]) or 'nothing'}" for word in _WORDS)
+    return [*lines, Content(f"  {rest}")]

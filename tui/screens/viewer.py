@@ -1,18 +1,16 @@
 """Viewer: one picture as large and sharp as the terminal can.
 
-Belongs here: an own picture or an opened one, going to the next, its facts beside it.
-Never here: drawing (``widgets.picture``), lists of pictures.
+Belongs here: what one does in front of any picture, and what an own one is.
+Never here: pictures of others (``granted``), drawing (``widgets.picture``), lists of pictures.
 
 What it goes through is a ``Sequence`` of its caller: the library's grid, or a capability's list.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from textual import events
 from textual.app import ComposeResult
@@ -21,17 +19,18 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from node.control.schema import CloseOpen, Fetch, Open, OpenPixels, Save, Show, Thumbnail
+from node.control.schema import Show, Thumbnail
 from tui.gateway import Connection, GatewayError
-from tui.screens.dialog import Answer, Ask, AskText
-from tui.screens.facts import granted_facts, picture_facts, row_facts
+from tui.screens.dialog import Answer, Ask
+from tui.screens.facts import picture_facts, row_facts
 from tui.screens.metadata import MetadataDialog
-from tui.screens.page import Page, Progress
+from tui.screens.page import Page
+from tui.screens.sending import Undone
 from tui.screens.share import ShareDialog
 from tui.text import plural
 from tui.widgets.decoded import Decoded
 from tui.widgets.lines import Key
-from tui.widgets.picture import Picture, PictureView, Pixels
+from tui.widgets.picture import Picture, PictureView
 from tui.window import MOST_PIXELS, Window, why_none
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 _FACTS_FROM: Final = 100
 """Columns of the terminal from which facts stand beside the picture."""
-_FEW: Final = 3
-"""Opens left at which spending one is asked about first."""
 
 
 class Viewed(Protocol):
@@ -69,6 +66,9 @@ class Viewed(Protocol):
 
     def row(self) -> Row | None:
         """Return the own picture looked at; None where it is somebody else's."""
+
+    def may_be_saved(self) -> bool:
+        """Say whether it may be kept in the own library."""
 
     async def facts(self) -> Content:
         """Return what there is to know of it, in lines."""
@@ -97,7 +97,7 @@ class ViewerScreen(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "step(1)", "next", show=False, id="viewer.next"),
         Binding("p", "step(-1)", "previous", show=False, id="viewer.previous"),
-        Binding("enter", "enter", "open", show=False, id="viewer.open"),
+        Binding("enter", "enter", "open", show=False, id="page.enter"),
         Binding("s", "share", "share", show=False, id="viewer.share"),
         Binding("m", "metadata", "hidden metadata", show=False, id="viewer.metadata"),
         Binding("w", "save", "save", show=False, id="viewer.save"),
@@ -153,12 +153,17 @@ class ViewerScreen(Page):
 
     def keys(self) -> Sequence[Key]:
         """Return the keys of one picture."""
-        steps = (Key("n", "next", "step(1)"), Key("p", "previous", "step(-1)"))
+        steps = (
+            self.bound("viewer.next", "next", "step(1)"),
+            self.bound("viewer.previous", "previous", "step(-1)"),
+        )
         if self.has_class("covered"):
-            return (Key("Enter", "open", "enter"), *steps)
+            return (self.bound("page.enter", "open", "enter"), *steps)
+        closer = self.bound("picture.closer", "closer", "zoom(1)")
         if self._viewed.row() is None:
-            return (*steps, Key("+", "closer", "zoom(1)"), Key("w", "save", "save"))
-        return (*steps, Key("+", "closer", "zoom(1)"), Key("s", "share", "share"))
+            saved = (self.bound("viewer.save", "save", "save"),)
+            return (*steps, closer, *(saved if self._viewed.may_be_saved() else ()))
+        return (*steps, closer, self.bound("viewer.share", "share", "share"))
 
     async def load(self) -> None:
         """Show the picture; later only what may be said of it now, and whether it still may."""
@@ -306,49 +311,16 @@ class ViewerScreen(Page):
         return answer == "open"
 
 
-async def share(page: Page, chosen: list[Row]) -> bool:
-    """Ask with whom to share pictures or albums, and send it in ten seconds; say whether."""
+async def share(page: Page, chosen: list[Row], undone: Undone = lambda: None) -> bool:
+    """Ask with whom to share pictures or albums, and send it in ten seconds; say whether.
+
+    ``undone`` puts back what was chosen, where nothing comes of it after all.
+    """
     wanted = await page.program.push_screen_wait(ShareDialog(page.program.gateway, chosen))
     if wanted is None:
         return False
-    await page.program.unsent.take(wanted)
+    await page.program.unsent.take(wanted, undone)
     return True
-
-
-async def save(page: Page, capability: dict[str, Any], images: Sequence[dict[str, Any]]) -> None:
-    """Keep pictures of a capability in the own library, once a person has said so."""
-    if "save" not in capability["rights"]:
-        page.say("saving was not granted here", error=True)
-        return
-    answer = await page.program.push_screen_wait(
-        Ask(
-            f"Save {plural(len(images), 'picture')}?",
-            f"This spends an open of each. {capability['sentence']}",
-            answers=(Answer("k", "Keep them", "keep"), Answer("s", "Save", "save")),
-        )
-    )
-    if answer != "save":
-        return
-    phrase = await ask_phrase(page) if capability["factor"] else None
-    params = Save(
-        capability=str(capability["id"]), images=[str(one["id"]) for one in images], factor=phrase
-    )
-
-    async def job(progress: Progress) -> Any:
-        return await page.program.gateway.call("save", params, progress=progress)
-
-    page.work(
-        "saving",
-        job,
-        done=lambda saved: f"saved {plural(len(saved['files']), 'picture')} into your library",
-    )
-
-
-async def ask_phrase(page: Page) -> str | None:
-    """Ask for a second-factor phrase."""
-    return await page.program.push_screen_wait(
-        AskText("Second factor", "The phrase that its issuer told you:", password=True)
-    )
 
 
 # Own pictures -------------------------------------------------------------------------------------
@@ -408,6 +380,10 @@ class Own:
         """Return nothing: own pictures stay."""
         return ""
 
+    def may_be_saved(self) -> bool:
+        """Say no: it is there already."""
+        return False
+
     async def save(self, screen: ViewerScreen) -> None:
         """Say that there is nothing to keep."""
         screen.say("this picture is yours already")
@@ -445,136 +421,3 @@ class Own:
 
     async def close(self) -> None:
         """Keep the neighbours: they are looked at next."""
-
-
-# Pictures of others -------------------------------------------------------------------------------
-
-
-class Granted:
-    """The pictures of one capability that was granted to this node; looking at one opens it."""
-
-    def __init__(self, gateway: Gateway, capability: dict[str, Any], place: int) -> None:
-        self._gateway = gateway
-        self._capability = capability
-        self._place = place
-        self._open_id: str | None = None
-        self._left: int | None = None
-
-    @property
-    def total(self) -> int:
-        """How many pictures the capability has."""
-        return len(self._capability["images"])
-
-    @property
-    def place(self) -> int:
-        """Which one is looked at."""
-        return self._place
-
-    def go(self, place: int) -> None:
-        """Look at another."""
-        self._place = place
-        self._left = None
-
-    @property
-    def _image(self) -> dict[str, Any]:
-        image: dict[str, Any] = self._capability["images"][self._place]
-        return image
-
-    def name(self) -> str:
-        """Return the picture's name as its issuer told it."""
-        return str(self._image["name"])
-
-    def words(self) -> str:
-        """Return what may be done with it, how often still, until when."""
-        left = self._image["opens_left"] if self._left is None else self._left
-        return f"{self._capability['sentence']} {plural(left, 'open')} left."
-
-    def row(self) -> Row | None:
-        """Return nothing: it is somebody else's."""
-
-    async def facts(self) -> Content:
-        """Return what may be done with it, and what stands against it."""
-        return Content(granted_facts(self._capability, self._image))
-
-    async def gone(self) -> str:
-        """Return why it may not be looked at any more; the node has dropped its pixels."""
-        found = await self._gateway.call("inbox")
-        now = next((one for one in found if one["id"] == self._capability["id"]), None)
-        if now is not None:
-            self._capability = now
-            self._place = min(self._place, self.total - 1)
-        state = "revoked" if now is None else str(now["state"])
-        issuer = self._capability["issuer"]
-        return {
-            "revoked": f"{issuer} took this back: its pixels are dropped here.",
-            "expired": "Its time is over: its pixels are dropped here.",
-            "lapsed": "It is over: its pixels are dropped here.",
-        }.get(state, "")
-
-    async def save(self, screen: ViewerScreen) -> None:
-        """Keep this picture in the own library, where that is granted."""
-        await save(screen, self._capability, [self._image])
-
-    async def picture(self, screen: ViewerScreen, *, asked: bool) -> Picture | None:
-        """Open the picture once asked: asks back where that spends one of a few."""
-        if not asked:
-            facts = granted_facts(self._capability, self._image)
-            screen.cover(f"{facts}\n\nNot opened yet. Press Enter to open it.")
-            return None
-        left = int(self._image["opens_left"])
-        if left <= _FEW and not await screen.confirm(
-            f"Open {self.name()}?",
-            f"This spends one of {plural(left, 'open')} left. {self._capability['sentence']}",
-        ):
-            screen.say("not opened: Enter opens it")
-            return None
-        factor = await ask_phrase(screen) if self._capability["factor"] else None
-        screen.say(f"asking {self._capability['issuer']} for the key …")
-        opened = await self._gateway.call(
-            "open",
-            Open(capability=self._capability["id"], image=self._image["id"], factor=factor),
-        )
-        self._open_id = opened["open_id"]
-        self._left = self._image["opens_left"] = opened["opens_left"]
-        screen.run_worker(self._prefetch, group="prefetch", exclusive=True)
-        return _Opened(self._gateway, opened["open_id"])
-
-    async def _prefetch(self) -> None:
-        """Fetch the sealed neighbours: opening them then waits for a key only."""
-        images = self._capability["images"]
-        near = [
-            str(images[place]["id"])
-            for place in (self._place + 1, self._place - 1)
-            if 0 <= place < len(images) and images[place]["ready"] and not images[place]["fetched"]
-        ]
-        if near:
-            with contextlib.suppress(GatewayError):
-                await self._gateway.call(
-                    "fetch", Fetch(capability=self._capability["id"], images=near)
-                )
-
-    async def close(self) -> None:
-        """Drop the pixels of the open."""
-        if self._open_id is not None:
-            open_id, self._open_id = self._open_id, None
-            # A node that was locked or is gone holds no pixels.
-            with contextlib.suppress(GatewayError):
-                await self._gateway.call("close_open", CloseOpen(open_id=open_id))
-
-
-class _Opened:
-    """An opened picture, whose pixels the node holds and fits."""
-
-    def __init__(self, gateway: Gateway, open_id: str) -> None:
-        self._gateway = gateway
-        self._open_id = open_id
-
-    async def fitted(self, width: int, height: int) -> Pixels:
-        answer = await self._gateway.call(
-            "open_pixels", OpenPixels(open_id=self._open_id, width=width, height=height)
-        )
-        return Pixels(
-            width=answer["width"],
-            height=answer["height"],
-            rgb=base64.b64decode(answer["rgb"], validate=True),
-        )

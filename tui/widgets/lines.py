@@ -86,8 +86,8 @@ class TopLine(Clicked):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: tuple[str, tuple[Tab, ...], str, tuple[str, ...], bool, str] = (
-            "", (), "", (), False, "",
+        self._said: tuple[str, tuple[Tab, ...], str, tuple[str, ...], bool, str, str] = (
+            "", (), "", (), False, "", "",
         )  # fmt: skip
 
     def say(
@@ -99,26 +99,30 @@ class TopLine(Clicked):
         right: Sequence[str] = (),
         bad: bool = False,
         alarm: str = "",
+        alarm_key: str = "",
     ) -> None:
         """Show where one is; with tabs: among them, else with what belongs to it in the middle.
 
         ``right`` has the state of the node in more and fewer words; ``bad``: it is no good one.
+        ``alarm_key`` tells more of an alarm.
         """
-        said = (title, tuple(tabs), middle, tuple(right), bad, alarm)
+        said = (title, tuple(tabs), middle, tuple(right), bad, alarm, alarm_key)
         if said != self._said:
             self._said = said
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw the line."""
-        title, tabs, middle, rights, bad, alarm = self._said
+        title, tabs, middle, rights, bad, alarm, alarm_key = self._said
         width = self.size.width
         plain = self.get_component_rich_style("top-line--plain")
         own = Segment(f" {title} ", self.get_component_rich_style("top-line--title"))
         self._spans = []
         if alarm:
             style = self.get_component_rich_style("top-line--alarm")
-            said = [own, Segment(fit(f" ! {alarm}", max(0, width - own.cell_length)), style)]
+            key = f" ({alarm_key}) "
+            words = fit(f" ! {alarm}", max(0, width - own.cell_length - cell_len(key)))
+            said = [own, Segment(words.rstrip(), style), Segment(key, style)]
             return Strip(said).adjust_cell_length(width, style)
         left, right = self._fitting(own, tabs, middle, rights, width)
         used = 0

@@ -7,6 +7,7 @@ Never here: where pixels come from: a ``Picture`` gives them.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
@@ -14,6 +15,7 @@ from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -54,11 +56,12 @@ class PictureView(Widget, can_focus=True):
         Binding("up,k", "pan(0,-1)", "up", show=False, id="picture.up"),
         Binding("down,j", "pan(0,1)", "down", show=False, id="picture.down"),
     ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--plain", "picture--words"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture--plain", "picture--words", "picture--flat"}
     DEFAULT_CSS = """
     PictureView { background: $background; height: 1fr; }
     PictureView > .picture--plain { background: $background; color: $foreground; }
     PictureView > .picture--words { background: $background; color: $foreground 70%; }
+    PictureView > .picture--flat { background: $panel; }
     """
 
     class Drawn(Message):
@@ -83,6 +86,18 @@ class PictureView(Widget, can_focus=True):
         self._lines: Lines | None = None
         self._drawing: asyncio.Task[None] | None = None
         self._again = False
+        self._covered = False
+        """Something stands in front: it is drawn sooner over what is flat, and in private."""
+
+    def on_mount(self) -> None:
+        """Know when something comes in front, and when it goes."""
+        self.app.screen_change_signal.subscribe(self, self._screen_changed)
+        self._screen_changed(self.app.screen)
+
+    def _screen_changed(self, front: Screen[object]) -> None:
+        if self._covered == (front is self.screen):
+            self._covered = not self._covered
+            self.refresh()
 
     # What is shown --------------------------------------------------------------------------------
 
@@ -105,6 +120,11 @@ class PictureView(Widget, can_focus=True):
     def drawn(self) -> bool:
         """There are lines of the picture, and none are being made."""
         return self._lines is not None and self._drawing is None
+
+    def again(self) -> None:
+        """Draw anew: the terminal has other cells."""
+        self._fitted = None
+        self._draw_soon()
 
     def action_zoom(self, by: int) -> None:
         """Come closer, go farther, or show the whole (0)."""
@@ -140,7 +160,7 @@ class PictureView(Widget, can_focus=True):
                 box = Box(self.size.width, self.size.height)
                 if self._painter.off:
                     continue
-                room = self._painter.room(box)
+                room = self._painter.room(box, self.zoom)
                 wide, high = round(room[0] * self.zoom), round(room[1] * self.zoom)
                 if self._fitted is None or self._fitted[:2] != (wide, high):
                     pixels = await picture.fitted(wide, high)
@@ -177,7 +197,7 @@ class PictureView(Widget, can_focus=True):
         part = b"".join(
             rgb[3 * ((top + line) * pixels.width + left) :][: 3 * width] for line in range(height)
         )
-        return self._painter.pixels(part, width, height, box)
+        return self._painter.pixels(part, width, height, box, room)
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the picture, centred in the height; words where there is none."""
@@ -194,18 +214,17 @@ class PictureView(Widget, can_focus=True):
             return Strip([Segment(" " * width, plain)], width)
         left = max(0, (width - lines.columns) // 2)
         right = max(0, width - left - lines.columns)
-        return Strip(
-            [
-                Segment(" " * left, plain),
-                *on_paper(lines, y - above, plain),
-                Segment(" " * right, plain),
-            ]
-        )
+        if self._covered:
+            flat = self.get_component_rich_style("picture--flat")
+            line: Iterable[Segment] = [Segment(" " * lines.columns, flat)]
+        else:
+            line = on_paper(lines, y - above, plain)
+        segments = [Segment(" " * left, plain), *line, Segment(" " * right, plain)]
+        return Strip(segments, left + lines.columns + right)
 
     def on_resize(self, _event: events.Resize) -> None:
         """Draw for the new size."""
-        self._fitted = None
-        self._draw_soon()
+        self.again()
 
     def on_unmount(self) -> None:
         """Hold nothing of the picture."""
