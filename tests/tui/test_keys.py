@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -67,6 +69,20 @@ def test_no_sentence_names_a_key_itself() -> None:
         if (named := NAMED.search(text)) and not (path.name in SAYS_FIXED and named[0] in FIXED)
     ]
     assert found == []
+
+
+def test_every_binding_is_found() -> None:
+    written = {
+        name
+        for path in Path("tui").rglob("*.py")
+        for name in re.findall(r'\bBinding\([^)]*?\bid="([a-z.-]+)"', path.read_text())
+    }
+    assert len(written) > 60
+    program = "from tui.screens import table; print(*table.binding_ids())"
+    printed = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert written - set(printed.split()) == set()
 
 
 def test_every_binding_that_a_sentence_asks_for_is_there() -> None:

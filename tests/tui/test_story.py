@@ -124,6 +124,8 @@ def _read_phrase(screen: Tmux) -> dict[int, str]:
 
 def _import(screen: Tmux, folder: Path) -> None:
     screen.until("A file or a folder")
+    # Until it stands there, the line takes no letters yet.
+    screen.until(f"{Path.home()}/")
     screen.empty(f"{Path.home()}/")
     screen.fill(str(folder), shown=str(folder)[-12:])
     screen.press("Enter")

@@ -118,7 +118,7 @@ class ImportDialog(Dialog["Import | None"]):
 
     def on_mount(self) -> None:
         """Begin with the path."""
-        self.query_one("#path", Input).focus()
+        self.set_focus(self.query_one("#path", Input))
 
     async def on_key(self, event: events.Key) -> None:
         """Complete the path with Tab as far as it can only go on; then go to the next line."""

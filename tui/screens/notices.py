@@ -107,18 +107,20 @@ class AlarmsDialog(Dialog[None]):
         with Vertical(classes="box"):
             yield Static(Content("Alarms of the log"), classes="heading")
             with VerticalScroll(classes="words", id="lines"):
-                yield Static(self._told(), id="alarms")
+                yield Static(id="alarms")
             yield Static(
                 Content("safelight audit evidence writes what proves it."), classes="words"
             )
             yield Static("", classes="wrong")
 
-    def _told(self) -> Content:
+    def _tell(self) -> None:
         lines = [line for one in self._alarms for line in alarm_lines(one)]
-        return Content("\n".join(lines) or "No alarm stands any more.")
+        said = "\n".join(lines) or "No alarm stands any more."
+        self.query_one("#alarms", Static).update(Content(said))
 
     def on_mount(self) -> None:
         """Let the arrows scroll; what is told may be over since, or cleared."""
+        self._tell()
         self.query_one("#lines").focus()
         self.run_worker(self._look)
 
@@ -128,7 +130,7 @@ class AlarmsDialog(Dialog[None]):
         except GatewayError:
             return  # What was known is shown.
         self._alarms = list(status["alarms"])
-        self.query_one("#alarms", Static).update(self._told())
+        self._tell()
 
     def action_clear(self) -> None:
         """Note that a person has looked into the oldest of them."""
