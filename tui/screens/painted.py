@@ -11,6 +11,7 @@ of its own, between which keys are taken, and it is painted once, when all that 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rich.console import RenderableType
@@ -18,10 +19,12 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual import style as visual_style
+from textual.geometry import Region
 from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.visual import RenderOptions, Visual
+from textual.widget import Widget
 
 if TYPE_CHECKING:
     from textual.css.styles import RulesMap
@@ -65,6 +68,8 @@ class Painted(Screen[R], Generic[R]):
 
     _to_paint = False
     """A turn in which it is painted is on its way."""
+    _shown: Mapping[Widget, tuple[Region, Region]] = {}
+    """Where each widget stood when it was painted last."""
 
     def render(self) -> RenderableType:
         """Draw what is behind, where that is seen."""
@@ -101,7 +106,20 @@ class Painted(Screen[R], Generic[R]):
             # laid out yet comes with the next layout, and must not be known before.
             known = self._compositor.visible_widgets.keys()
             self._compositor.update_widgets(self._dirty_widgets & known)
+            self._paint_what_moved()
         super()._compositor_refresh()
+
+    def _paint_what_moved(self) -> None:
+        """Paint where something stands now, or did: the framework may have moved it unseen.
+
+        It arranges widgets anew whenever it asks itself where one is, and compares the next layout
+        with that: what a toast that has gone was in front of would never be painted again.
+        """
+        before, self._shown = self._shown, dict(self._compositor.visible_widgets)
+        moved = (
+            clip.intersection(region) for _, (region, clip) in before.items() ^ self._shown.items()
+        )
+        self._compositor._dirty_regions.update(filter(None, moved))  # noqa: SLF001
 
     @property
     def _in_front(self) -> bool:
