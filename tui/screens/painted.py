@@ -68,7 +68,7 @@ class Painted(Screen[R], Generic[R]):
 
     _to_paint = False
     """A turn in which it is painted is on its way."""
-    _shown: Mapping[Widget, tuple[Region, Region]] = {}
+    _stood: Mapping[Widget, tuple[Region, Region]] = {}
     """Where each widget stood when it was painted last."""
 
     def render(self) -> RenderableType:
@@ -115,9 +115,9 @@ class Painted(Screen[R], Generic[R]):
         It arranges widgets anew whenever it asks itself where one is, and compares the next layout
         with that: what a toast that has gone was in front of would never be painted again.
         """
-        before, self._shown = self._shown, dict(self._compositor.visible_widgets)
+        before, self._stood = self._stood, dict(self._compositor.visible_widgets)
         moved = (
-            clip.intersection(region) for _, (region, clip) in before.items() ^ self._shown.items()
+            clip.intersection(region) for _, (region, clip) in before.items() ^ self._stood.items()
         )
         self._compositor._dirty_regions.update(filter(None, moved))  # noqa: SLF001
 
