@@ -116,10 +116,9 @@ class Painted(Screen[R], Generic[R]):
         with that: what a toast that has gone was in front of would never be painted again.
         """
         before, self._stood = self._stood, dict(self._compositor.visible_widgets)
-        moved = (
-            clip.intersection(region) for _, (region, clip) in before.items() ^ self._stood.items()
-        )
-        self._compositor._dirty_regions.update(filter(None, moved))  # noqa: SLF001
+        for _, (region, clip) in before.items() ^ self._stood.items():
+            if moved := clip.intersection(region):
+                self._compositor._dirty_regions.add(moved)  # noqa: SLF001
 
     @property
     def _in_front(self) -> bool:
